@@ -1,0 +1,161 @@
+// Package logfile appends whole lines to a file and rotates it by rename, in the
+// way a follower can keep up with: a line is one write(2) to a file opened
+// O_APPEND, so it is never split, interleaved or overwritten; and the old file is
+// complete before the new one exists.
+package logfile
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"sync"
+	"syscall"
+)
+
+// File is a log file, safe for concurrent use.
+type File struct {
+	path     string
+	maxBytes int64 // 0 never rotates
+	maxFiles int   // in all, the live one included
+
+	mu   sync.Mutex // protects following
+	file *os.File
+	id   syscall.Stat_t // of file, for its device and inode
+}
+
+// Open opens the file at path for appending and creates it where it is missing,
+// but not its directory. Before a line would make the file larger than maxBytes
+// it becomes path.1, an older path.1 becomes path.2, and so on; maxFiles are kept.
+func Open(path string, maxBytes int64, maxFiles int) (*File, error) {
+	f := &File{path: path, maxBytes: maxBytes, maxFiles: maxFiles}
+	if err := f.open(); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// Append writes line, which ends in \n, with one write(2). An error says that
+// the line, and only this line, is not in the file.
+func (f *File) Append(line []byte) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.prepare(int64(len(line))); err != nil {
+		return err
+	}
+	n, err := f.file.Write(line)
+	if err != nil && n > 0 { // a full disk can take a part of the line
+		err = errors.Join(err, f.takeBack(int64(n)))
+	}
+	return err
+}
+
+// Close closes the file; Append fails from then on.
+func (f *File) Close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.file.Close()
+}
+
+// prepare makes f.file the file that a line of n bytes belongs in: a new one
+// where someone else has renamed or deleted ours (logrotate), or ours is full.
+// It looks each time, because the very next line after a rename must be in the
+// new file; the bare stat(2) costs 0.4 µs and, unlike os.Stat, hardly any garbage.
+func (f *File) prepare(n int64) error {
+	var now syscall.Stat_t
+	err := syscall.Stat(f.path, &now)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return f.open()
+	case err != nil:
+		return &fs.PathError{Op: "stat", Path: f.path, Err: err}
+	case now.Dev != f.id.Dev || now.Ino != f.id.Ino:
+		if err := f.open(); err != nil {
+			return err
+		}
+		now = f.id
+	}
+	if f.maxBytes > 0 && now.Size > 0 && now.Size+n > f.maxBytes {
+		return f.rotate()
+	}
+	return nil
+}
+
+// open opens what is at the path now, and only then lets go of the file before.
+func (f *File) open() error {
+	file, err := os.OpenFile(f.path, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o644)
+	if err != nil {
+		return err
+	}
+	info, err := endLine(file)
+	if err != nil {
+		return errors.Join(err, file.Close())
+	}
+	before := f.file
+	f.file, f.id = file, *info.Sys().(*syscall.Stat_t)
+	if before != nil {
+		return before.Close()
+	}
+	return nil
+}
+
+// rotate shifts every rotated file up by one, oldest first so that none is
+// overwritten, makes the live one the newest, and removes what is too many. It
+// goes by the names that exist, so that a lowered maxFiles takes effect as well.
+func (f *File) rotate() error {
+	oldest := 0
+	for {
+		if _, err := os.Lstat(f.numbered(oldest + 1)); err != nil {
+			break
+		}
+		oldest++
+	}
+	for i := oldest; i >= 0; i-- {
+		var err error
+		if i+1 >= f.maxFiles {
+			err = os.Remove(f.numbered(i))
+		} else {
+			err = os.Rename(f.numbered(i), f.numbered(i+1))
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("rotate: %w", err)
+		}
+	}
+	return f.open()
+}
+
+// numbered is the name of the i-th newest file; the 0th is the live one.
+func (f *File) numbered(i int) string {
+	if i == 0 {
+		return f.path
+	}
+	return f.path + "." + strconv.Itoa(i)
+}
+
+// takeBack removes the first n bytes of a line whose rest did not fit, so that
+// the file holds whole lines only.
+func (f *File) takeBack(n int64) error {
+	info, err := f.file.Stat()
+	if err != nil {
+		return err
+	}
+	return f.file.Truncate(info.Size() - n)
+}
+
+// endLine ends a line that a crash has cut short, so that it does not swallow
+// the next one, and returns what the file is then.
+func endLine(file *os.File) (fs.FileInfo, error) {
+	info, err := file.Stat()
+	if err != nil || info.Size() == 0 {
+		return info, err
+	}
+	var last [1]byte
+	if _, err := file.ReadAt(last[:], info.Size()-1); err != nil || last[0] == '\n' {
+		return info, err
+	}
+	if _, err := file.Write([]byte("\n")); err != nil {
+		return nil, err
+	}
+	return file.Stat()
+}

@@ -1,0 +1,125 @@
+// Command main-app is the application of the Pod: an HTTP server that appends
+// one JSON line per request to a log file. It stands for any app that logs to a
+// file, and knows nothing of log shipping.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"sidecar.example/main-app/internal/logfile"
+)
+
+// version is stamped by the linker from the module's VERSION file.
+var version = "dev"
+
+// errUsage is returned for a command line that makes no sense: exit code 2.
+var errUsage = errors.New("usage")
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	switch err := run(ctx, os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr); {
+	case err == nil:
+	case errors.Is(err, errUsage):
+		os.Exit(2)
+	default:
+		slog.New(slog.NewJSONHandler(os.Stderr, nil)).Error(err.Error())
+		os.Exit(1)
+	}
+}
+
+// run serves until ctx is done, then drains. Standard output carries only what
+// -help and -version print; diagnostics go to stderr, as JSON.
+func run(ctx context.Context, args []string, lookupEnv func(string) (string, bool), stdout, stderr io.Writer) error {
+	var cfg config
+	flags := flag.NewFlagSet("main-app", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.Usage = func() { _ = cfg.printUsage(stderr) }
+	showVersion := flags.Bool("version", false, "")
+	showHelp := flags.Bool("help", false, "")
+	flags.BoolVar(showHelp, "h", false, "")
+	switch err := flags.Parse(args); {
+	case err != nil:
+		return errUsage
+	case flags.NArg() > 0:
+		fmt.Fprintf(stderr, "main-app takes no arguments, got %q\n", flags.Arg(0))
+		flags.Usage()
+		return errUsage
+	case *showVersion:
+		_, err := fmt.Fprintln(stdout, "main-app", version)
+		return err
+	case *showHelp:
+		return cfg.printUsage(stdout)
+	}
+	if err := cfg.load(lookupEnv); err != nil {
+		return err
+	}
+	log := slog.New(slog.NewJSONHandler(stderr, nil))
+
+	file, err := logfile.Open(cfg.logPath, cfg.logMaxBytes, cfg.logMaxFiles)
+	if err != nil {
+		return fmt.Errorf("LOG_PATH=%s: %w: want a file that can be written, in a directory that exists", cfg.logPath, err)
+	}
+	access := &accessLog{file: file, log: log}
+	defer access.close()
+	listener, err := net.Listen("tcp", cfg.listenAddr)
+	if err != nil {
+		return fmt.Errorf("LISTEN_ADDR=%s: %w: want an address of this machine that is free", cfg.listenAddr, err)
+	}
+	log.Info("serving", "version", version, "address", listener.Addr().String(), "log", cfg.logPath)
+	return serve(ctx, listener, &app{access: access}, cfg, log)
+}
+
+// serve answers requests until ctx is done, and then drains in the two steps
+// that let a Pod leave a Service without a failed request: go on serving, no
+// longer ready, until the endpoints have dropped the Pod; then take no new
+// connections and finish what is in flight. A second signal ends both at once.
+func serve(ctx context.Context, listener net.Listener, app *app, cfg config, log *slog.Logger) error {
+	server := &http.Server{
+		Handler:                      app,
+		ReadTimeout:                  30 * time.Second, // an announced body that never comes must not hold the drain
+		IdleTimeout:                  2 * time.Minute,
+		MaxHeaderBytes:               16 << 10, // bounds the path, and so the log line
+		DisableGeneralOptionsHandler: true,     // OPTIONS * is a request like any other
+		ErrorLog:                     slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	defer server.Close() // cuts off what the drain has not finished
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve HTTP: %w", err)
+	case <-ctx.Done():
+	}
+	again, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+
+	log.Info("draining", "delay", cfg.shutdownDelay.String(), "timeout", cfg.shutdownTimeout.String())
+	app.draining.Store(true)
+	select {
+	case <-time.After(cfg.shutdownDelay):
+	case <-again.Done():
+	}
+	deadline, cancel := context.WithTimeout(again, cfg.shutdownTimeout)
+	defer cancel()
+	switch err := server.Shutdown(deadline); {
+	case again.Err() != nil:
+		return errors.New("ended by a second signal: requests in flight are cut off")
+	case err != nil:
+		return fmt.Errorf("cut off requests in flight: %w", err)
+	}
+	log.Info("stopped")
+	return nil
+}

@@ -1,0 +1,617 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const asMainApp = "TEST_AS_MAIN_APP"
+
+// processEnv makes the test binary main-app. The race detector would otherwise
+// wait a second at the end of each process.
+var processEnv = []string{asMainApp + "=1", "GORACE=atexit_sleep_ms=0"}
+
+// TestMain lets the test binary be main-app itself, for the tests that need a
+// real process: to kill it, and to see its exit code.
+func TestMain(m *testing.M) {
+	if os.Getenv(asMainApp) != "" {
+		main()
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// instance is a running main-app, in this process or in one of its own.
+type instance struct {
+	address string
+	log     string // LOG_PATH
+	stderr  *output
+	signal  func(syscall.Signal)
+	exit    chan int // gets the exit code, once
+}
+
+// start calls run, with variables as in NAME=value; the test ends it.
+func start(t *testing.T, variables ...string) *instance {
+	t.Helper()
+	env := environment(t, variables)
+	ctx, cancel := context.WithCancel(t.Context())
+	app := &instance{log: env["LOG_PATH"], stderr: &output{}, exit: make(chan int, 1)}
+	app.signal = func(syscall.Signal) { cancel() }
+	go func() {
+		err := run(ctx, nil, lookup(env), io.Discard, app.stderr)
+		assert.NoError(t, err)
+		app.exit <- 0
+	}()
+	t.Cleanup(func() {
+		// Shutdown gives a connection on which nothing came yet five seconds.
+		http.DefaultClient.CloseIdleConnections()
+		cancel()
+		app.ends(t)
+	})
+	app.awaitServing(t)
+	return app
+}
+
+// spawn starts a process.
+func spawn(t *testing.T, variables ...string) *instance {
+	t.Helper()
+	env := environment(t, variables)
+	app := &instance{log: env["LOG_PATH"], stderr: &output{}, exit: make(chan int, 1)}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = slices.Clone(processEnv)
+	for name, value := range env {
+		cmd.Env = append(cmd.Env, name+"="+value)
+	}
+	cmd.Stderr = app.stderr
+	require.NoError(t, cmd.Start())
+	app.signal = func(s syscall.Signal) { assert.NoError(t, cmd.Process.Signal(s)) }
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait()
+		app.exit <- cmd.ProcessState.ExitCode()
+		close(ended)
+	}()
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		<-ended
+	})
+	app.awaitServing(t)
+	return app
+}
+
+func environment(t *testing.T, variables []string) map[string]string {
+	env := map[string]string{
+		"LISTEN_ADDR":    "127.0.0.1:0",
+		"LOG_PATH":       filepath.Join(t.TempDir(), "access.log"),
+		"SHUTDOWN_DELAY": "0s",
+	}
+	for _, v := range variables {
+		name, value, _ := strings.Cut(v, "=")
+		env[name] = value
+	}
+	return env
+}
+
+func lookup(env map[string]string) func(string) (string, bool) {
+	return func(name string) (string, bool) { value, ok := env[name]; return value, ok }
+}
+
+// output is what a program prints; tests read it while it grows.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// message is a line of stderr, as far as the tests look at it.
+type message struct {
+	Msg       string
+	Address   string
+	Error     string
+	LinesLost int `json:"lines_lost"`
+}
+
+// messages are those on stderr whose msg contains part.
+func (o *output) messages(part string) []message {
+	var found []message
+	for line := range strings.Lines(o.String()) {
+		var m message
+		if json.Unmarshal([]byte(line), &m) == nil && strings.Contains(m.Msg, part) {
+			found = append(found, m)
+		}
+	}
+	return found
+}
+
+func eventually(t *testing.T, condition func() bool, what string) {
+	t.Helper()
+	require.Eventually(t, condition, 10*time.Second, 2*time.Millisecond, what)
+}
+
+func (a *instance) awaitServing(t *testing.T) {
+	t.Helper()
+	eventually(t, func() bool { return len(a.stderr.messages("serving")) == 1 }, "serving")
+	a.address = a.stderr.messages("serving")[0].Address
+}
+
+func (a *instance) ends(t *testing.T) int {
+	t.Helper()
+	select {
+	case code := <-a.exit:
+		a.exit <- code // for whoever asks again
+		return code
+	case <-time.After(10 * time.Second):
+		require.Fail(t, "does not end", a.stderr.String())
+		return -1
+	}
+}
+
+func (a *instance) get(t *testing.T, path string) (status int, body string) {
+	t.Helper()
+	response, body := a.request(t, http.MethodGet, path)
+	return response.StatusCode, body
+}
+
+func (a *instance) request(t *testing.T, method, path string) (*http.Response, string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, "http://"+a.address+path, nil)
+	require.NoError(t, err)
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	body, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	return response, string(body)
+}
+
+// lines are those of the log and of its rotated files, oldest first.
+func (a *instance) lines(t *testing.T) []string {
+	t.Helper()
+	paths, err := filepath.Glob(a.log + ".*")
+	require.NoError(t, err)
+	var all []string
+	for i := len(paths); i >= 0; i-- {
+		path := a.log
+		if i > 0 {
+			path += "." + strconv.Itoa(i)
+		}
+		data, err := os.ReadFile(path)
+		require.NoError(t, err)
+		for line := range strings.Lines(string(data)) {
+			require.True(t, strings.HasSuffix(line, "}\n") && json.Valid([]byte(line)), "torn: %q", line)
+			all = append(all, strings.TrimSuffix(line, "\n"))
+		}
+	}
+	return all
+}
+
+func TestAnswersEveryRequestAndLogsIt(t *testing.T) {
+	app := start(t)
+	for _, method := range []string{"GET", "POST", "DELETE", "HEAD"} {
+		response, body := app.request(t, method, "/api/users")
+		assert.Equal(t, http.StatusOK, response.StatusCode)
+		assert.Equal(t, "text/plain; charset=utf-8", response.Header.Get("Content-Type"))
+		if method != "HEAD" {
+			assert.Equal(t, "Hello from main-app\n", body)
+		}
+	}
+	lines := app.lines(t)
+	require.Len(t, lines, 4)
+	for i, method := range []string{"GET", "POST", "DELETE", "HEAD"} {
+		assert.Contains(t, lines[i], `"method":"`+method+`","path":"/api/users","status":200}`)
+	}
+}
+
+func TestLinesAreToTheByteAsPromised(t *testing.T) {
+	app := start(t)
+	for target, path := range map[string]string{
+		"GET /":                                `"/"`,
+		"GET /api/users?id=1":                  `"/api/users"`,
+		"GET //a/../b/":                        `"//a/../b/"`,
+		"GET /%22quoted%22%5C":                 `"/\"quoted\"\\"`,
+		"GET /two%0Alines%00":                  `"/two\nlines\u0000"`,
+		"GET /%ff%fe":                          `"/\ufffd\ufffd"`,
+		"GET /%C3%BC%E2%80%A8":                 `"/ü\u2028"`,
+		"GET /<a>&b":                           `"/<a>&b"`,
+		"GET http://elsewhere/path":            `"/path"`,
+		"OPTIONS *":                            `"*"`,
+		"PURGE /x":                             `"/x"`,
+		"GET /" + strings.Repeat("long", 1000): `"/` + strings.Repeat("long", 1000) + `"`,
+	} {
+		before := time.Now().UTC().Truncate(time.Second)
+		conn := app.dial(t)
+		_, err := fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", target)
+		require.NoError(t, err)
+		answer, err := io.ReadAll(conn)
+		require.NoError(t, err)
+		require.True(t, bytes.HasPrefix(answer, []byte("HTTP/1.1 200 OK\r\n")), "%s", answer)
+
+		lines := app.lines(t)
+		line := lines[len(lines)-1]
+		var stamp struct{ Timestamp string }
+		require.NoError(t, json.Unmarshal([]byte(line), &stamp))
+		method, _, _ := strings.Cut(target, " ")
+		assert.Equal(t, `{"timestamp":"`+stamp.Timestamp+`","method":"`+method+`","path":`+path+`,"status":200}`, line)
+		at, err := time.Parse("2006-01-02T15:04:05Z", stamp.Timestamp)
+		require.NoError(t, err)
+		assert.False(t, at.Before(before) || at.After(time.Now()), stamp.Timestamp)
+	}
+}
+
+func (a *instance) dial(t *testing.T) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", a.address)
+	require.NoError(t, err)
+	require.NoError(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+func TestProbesAreAnsweredAndNotLogged(t *testing.T) {
+	app := start(t)
+	for _, probe := range []string{"/healthz", "/readyz", "/healthz?verbose"} {
+		status, body := app.get(t, probe)
+		assert.Equal(t, http.StatusOK, status)
+		assert.Equal(t, "ok", body)
+	}
+	assert.Empty(t, app.lines(t))
+}
+
+func TestWhoHasTheAnswerFindsTheLine(t *testing.T) {
+	app := start(t)
+	for i := range 200 {
+		path := fmt.Sprintf("/%d", i)
+		app.get(t, path)
+		lines := app.lines(t)
+		require.Len(t, lines, i+1)
+		require.Contains(t, lines[i], `"`+path+`"`)
+	}
+}
+
+func TestRotationUnderConcurrentClientsLosesNothing(t *testing.T) {
+	const clients, each = 8, 100
+	app := start(t, "LOG_MAX_BYTES=4096", "LOG_MAX_FILES=1000")
+	var running sync.WaitGroup
+	for c := range clients {
+		running.Go(func() {
+			for i := range each {
+				app.get(t, fmt.Sprintf("/%d/%d", c, i))
+			}
+		})
+	}
+	running.Wait()
+
+	count := make(map[string]int)
+	for _, line := range app.lines(t) {
+		var entry struct{ Path string }
+		require.NoError(t, json.Unmarshal([]byte(line), &entry))
+		count[entry.Path]++
+	}
+	assert.Len(t, count, clients*each)
+	for path, n := range count {
+		assert.Equal(t, 1, n, path)
+	}
+}
+
+func TestTheDiskHoldsNoMoreThanTheLimits(t *testing.T) {
+	const maxBytes, maxFiles = 1000, 3
+	app := start(t, "LOG_MAX_BYTES=1000", "LOG_MAX_FILES=3")
+	for range 100 {
+		app.get(t, "/api/users")
+		paths, err := filepath.Glob(app.log + "*")
+		require.NoError(t, err)
+		require.LessOrEqual(t, len(paths), maxFiles)
+		for _, path := range paths {
+			info, err := os.Stat(path)
+			require.NoError(t, err)
+			require.LessOrEqual(t, info.Size(), int64(maxBytes))
+		}
+	}
+}
+
+func TestGoesOnInANewFileAfterLogrotate(t *testing.T) {
+	app := start(t)
+	app.get(t, "/before")
+	require.NoError(t, os.Rename(app.log, app.log+".1"))
+	app.get(t, "/after")
+	lines := app.lines(t)
+	require.Len(t, lines, 2)
+	live, err := os.ReadFile(app.log)
+	require.NoError(t, err)
+	assert.Equal(t, lines[1]+"\n", string(live))
+	assert.Contains(t, lines[1], `"/after"`)
+}
+
+// A tmpfs of 64 KiB, half of it taken by another file: the page that is the last
+// one takes only a part of a line, so that this is seen as well.
+func TestAFullDiskCostsLinesThatAreCountedAndNoAnswer(t *testing.T) {
+	dir := t.TempDir()
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", dir).CombinedOutput(); err != nil {
+		t.Skipf("needs the right to mount a tmpfs: %v: %s", err, out)
+	}
+	t.Cleanup(func() { assert.NoError(t, exec.Command("umount", dir).Run()) })
+	filler := filepath.Join(dir, "filler")
+	require.NoError(t, os.WriteFile(filler, make([]byte, 32<<10), 0o600))
+	app := start(t, "LOG_PATH="+filepath.Join(dir, "access.log"))
+
+	requests := 0
+	ask := func() {
+		status, _ := app.get(t, "/a/path/that/fills/the/disk")
+		require.Equal(t, http.StatusOK, status)
+		requests++
+	}
+	for requests < 2000 && len(app.stderr.messages("cannot be written")) == 0 {
+		ask()
+	}
+	for range 50 {
+		ask()
+	}
+	cannot := app.stderr.messages("cannot be written")
+	require.Len(t, cannot, 1, "said, and not once per request")
+	assert.Equal(t, 1, cannot[0].LinesLost)
+	assert.Contains(t, cannot[0].Error, "no space left on device")
+	assert.Len(t, app.lines(t), requests-51, "and every one of them whole")
+
+	require.NoError(t, os.Remove(filler))
+	ask()
+	again := app.stderr.messages("written again")
+	require.Len(t, again, 1)
+	assert.Equal(t, 51, again[0].LinesLost)
+	assert.Len(t, app.lines(t), requests-51)
+}
+
+func TestLinesLostToTheEndAreSaidAtTheEnd(t *testing.T) {
+	app := start(t)
+	require.NoError(t, os.RemoveAll(filepath.Dir(app.log)))
+	for range 3 {
+		status, _ := app.get(t, "/")
+		assert.Equal(t, http.StatusOK, status)
+	}
+	app.signal(syscall.SIGTERM)
+	app.ends(t)
+	end := app.stderr.messages("could not be written")
+	require.Len(t, end, 1)
+	assert.Equal(t, 3, end[0].LinesLost)
+}
+
+func TestABadValueIsSaidInOneLine(t *testing.T) {
+	dir := t.TempDir()
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = busy.Close() }()
+
+	for variable, want := range map[string]string{
+		"LISTEN_ADDR=8080":                    "want host:port or :port",
+		"LISTEN_ADDR=:http":                   "want host:port or :port",
+		"LISTEN_ADDR=:65536":                  "want host:port or :port",
+		"LISTEN_ADDR=" + busy.Addr().String(): "address already in use: want an address of this machine that is free",
+		"LOG_PATH=" + dir:                     "is a directory: want a file that can be written, in a directory that exists",
+		"LOG_PATH=" + dir + "/no/log":         "no such file or directory: want a file that can be written, in a directory that exists",
+		"LOG_MAX_BYTES=-1":                    "want a number of bytes, 0 or more",
+		"LOG_MAX_BYTES=16M":                   "want a number of bytes, 0 or more",
+		"LOG_MAX_BYTES=9223372036854775808":   "want a number of bytes, 0 or more",
+		"LOG_MAX_FILES=0":                     "want a number of files from 1 to 1000",
+		"LOG_MAX_FILES=1001":                  "want a number of files from 1 to 1000",
+		"LOG_MAX_FILES=two":                   "want a number of files from 1 to 1000",
+		"SHUTDOWN_DELAY=3":                    "want a duration of 0s or more, such as 3s",
+		"SHUTDOWN_DELAY=-1s":                  "want a duration of 0s or more, such as 3s",
+		"SHUTDOWN_TIMEOUT=soon":               "want a duration of 0s or more, such as 10s",
+		"SHUTDOWN_TIMEOUT=-1ns":               "want a duration of 0s or more, such as 10s",
+	} {
+		t.Run(variable, func(t *testing.T) {
+			var stderr output
+			err := run(t.Context(), nil, lookup(environment(t, []string{variable})), io.Discard, &stderr)
+			require.Error(t, err)
+			assert.True(t, strings.HasPrefix(err.Error(), variable+": "), err)
+			assert.True(t, strings.HasSuffix(err.Error(), want), err)
+			assert.Empty(t, stderr.String(), "main says it, once")
+		})
+	}
+}
+
+func TestAnEmptyVariableIsAsGoodAsNone(t *testing.T) {
+	var cfg config
+	require.NoError(t, cfg.load(lookup(map[string]string{"LOG_PATH": "", "LOG_MAX_FILES": ""})))
+	assert.Equal(t, config{":8080", "/var/log/app/access.log", 16 << 20, 8, 3 * time.Second, 10 * time.Second}, cfg)
+}
+
+func TestExitCodes(t *testing.T) {
+	for _, c := range []struct {
+		args           []string
+		code           int
+		stdout, stderr string
+	}{
+		{[]string{"-version"}, 0, "main-app dev\n", ""},
+		{[]string{"-help"}, 0, "LOG_MAX_BYTES", ""},
+		{[]string{"-h"}, 0, "(default 16777216)", ""},
+		{[]string{"-x"}, 2, "", "flag provided but not defined: -x"},
+		{[]string{"serve"}, 2, "", `takes no arguments, got "serve"`},
+		{nil, 1, "", "LOG_MAX_FILES=0: want"},
+	} {
+		cmd := exec.Command(os.Args[0], c.args...)
+		cmd.Env = append(slices.Clone(processEnv), "LOG_MAX_FILES=0")
+		var stdout, stderr bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &stdout, &stderr
+		err := cmd.Run()
+		var exit *exec.ExitError
+		assert.True(t, err == nil || errors.As(err, &exit), err)
+		assert.Equal(t, c.code, cmd.ProcessState.ExitCode(), c.args)
+		assert.Contains(t, stdout.String(), c.stdout)
+		assert.Contains(t, stderr.String(), c.stderr)
+		if c.code == 0 {
+			assert.Empty(t, stderr.String())
+		} else {
+			assert.Empty(t, stdout.String())
+		}
+		if c.code == 1 {
+			assert.Equal(t, 1, strings.Count(stderr.String(), "\n"), "one line")
+		}
+	}
+}
+
+func TestHelpNamesEveryVariable(t *testing.T) {
+	var stdout output
+	require.NoError(t, run(t.Context(), []string{"-help"}, os.LookupEnv, &stdout, io.Discard))
+	for _, v := range new(config).variables() {
+		assert.Contains(t, stdout.String(), "  "+v.name+" ")
+		assert.Contains(t, stdout.String(), "(default "+v.standard+")")
+	}
+}
+
+func TestServesOnButIsNotReadyAfterSIGTERM(t *testing.T) {
+	app := spawn(t, "SHUTDOWN_DELAY=1m")
+	idle := app.dial(t)
+	app.signal(syscall.SIGTERM)
+	eventually(t, func() bool { status, _ := app.get(t, "/readyz"); return status == 503 }, "not ready")
+
+	status, _ := app.get(t, "/healthz")
+	assert.Equal(t, http.StatusOK, status, "alive")
+	response, _ := app.request(t, "GET", "/late")
+	assert.Equal(t, http.StatusOK, response.StatusCode)
+	assert.True(t, response.Close, "the next request shall go elsewhere")
+	assert.Contains(t, app.lines(t)[0], `"/late"`)
+	_, err := io.WriteString(idle, "GET /later HTTP/1.1\r\nHost: x\r\n\r\n")
+	require.NoError(t, err)
+	answer, err := http.ReadResponse(bufio.NewReader(idle), nil)
+	require.NoError(t, err)
+	_ = answer.Body.Close()
+	assert.Equal(t, http.StatusOK, answer.StatusCode, "on a connection from before, too")
+
+	app.signal(syscall.SIGTERM)
+	assert.Equal(t, 1, app.ends(t), "the second signal cuts the delay short")
+}
+
+func TestEndsByItselfAfterTheDelay(t *testing.T) {
+	app := spawn(t, "SHUTDOWN_DELAY=50ms")
+	app.get(t, "/")
+	app.signal(syscall.SIGINT)
+	assert.Zero(t, app.ends(t))
+	assert.Len(t, app.stderr.messages("stopped"), 1)
+	assert.Len(t, app.lines(t), 1)
+}
+
+// hold brings a request in flight that lasts until its body is sent: net/http
+// reads what the handler leaves of a body before it sends the answer.
+func (a *instance) hold(t *testing.T) net.Conn {
+	t.Helper()
+	conn := a.dial(t)
+	_, err := io.WriteString(conn, "POST /held HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n")
+	require.NoError(t, err)
+	eventually(t, func() bool { return len(a.lines(t)) == 1 }, "the request is in its handler")
+	return conn
+}
+
+func (a *instance) refuses() bool {
+	conn, err := net.Dial("tcp", a.address)
+	if err == nil {
+		_ = conn.Close()
+	}
+	return err != nil
+}
+
+func TestFinishesWhatIsInFlight(t *testing.T) {
+	app := spawn(t)
+	held := app.hold(t)
+	app.signal(syscall.SIGTERM)
+	eventually(t, app.refuses, "no new connections")
+	_, err := io.WriteString(held, "body")
+	require.NoError(t, err)
+	answer, err := io.ReadAll(held)
+	require.NoError(t, err)
+	assert.Contains(t, string(answer), "200 OK")
+	assert.Contains(t, string(answer), "Hello from main-app\n")
+	assert.Zero(t, app.ends(t))
+	assert.Len(t, app.lines(t), 1)
+}
+
+func TestCutsOffWhatTakesTooLong(t *testing.T) {
+	app := spawn(t, "SHUTDOWN_TIMEOUT=50ms")
+	app.hold(t)
+	app.signal(syscall.SIGTERM)
+	assert.Equal(t, 1, app.ends(t))
+	assert.Len(t, app.stderr.messages("cut off requests in flight"), 1)
+}
+
+func TestASecondSignalEndsItAtOnce(t *testing.T) {
+	for _, variable := range []string{"SHUTDOWN_DELAY=1m", "SHUTDOWN_TIMEOUT=1m"} {
+		t.Run("instead of "+variable, func(t *testing.T) {
+			app := spawn(t, variable)
+			app.hold(t)
+			app.signal(syscall.SIGTERM)
+			eventually(t, func() bool { return len(app.stderr.messages("draining")) == 1 }, "draining")
+			app.signal(syscall.SIGTERM)
+			assert.Equal(t, 1, app.ends(t))
+			assert.Len(t, app.stderr.messages("ended by a second signal"), 1)
+		})
+	}
+}
+
+func TestKilledItHasTheLineOfEveryAnswer(t *testing.T) {
+	app := spawn(t, "LOG_MAX_BYTES=4096", "LOG_MAX_FILES=1000")
+	var (
+		mu       sync.Mutex // protects answered
+		answered []string
+		clients  sync.WaitGroup
+	)
+	for c := range 4 {
+		clients.Go(func() {
+			for i := 0; ; i++ {
+				path := fmt.Sprintf("/%d/%d", c, i)
+				response, err := http.Get("http://" + app.address + path)
+				if err != nil {
+					return // killed
+				}
+				_, err = io.Copy(io.Discard, response.Body)
+				_ = response.Body.Close()
+				if err != nil {
+					return
+				}
+				mu.Lock()
+				answered = append(answered, path)
+				mu.Unlock()
+			}
+		})
+	}
+	eventually(t, func() bool { mu.Lock(); defer mu.Unlock(); return len(answered) > 300 }, "load")
+	app.signal(syscall.SIGKILL)
+	app.ends(t)
+	clients.Wait()
+
+	again := spawn(t, "LOG_PATH="+app.log, "LOG_MAX_BYTES=4096", "LOG_MAX_FILES=1000")
+	again.get(t, "/again")
+	log := strings.Join(again.lines(t), "\n")
+	for _, path := range append(answered, "/again") {
+		assert.Equal(t, 1, strings.Count(log, `"path":"`+path+`"`), path)
+	}
+}
