@@ -1,0 +1,233 @@
+package enrich
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// mostBuffered is what the comment at spillSize promises, and what append may take
+// more than it needs.
+const mostBuffered = 256<<10 + 64<<10
+
+// printed is what a Printer prints of a long line, each write of which is as large
+// as the buffer may be.
+func printed(t *testing.T, print func(*Printer)) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	p := NewPrinter(&out, newEncoder())
+	print(p)
+	require.NoError(t, p.Flush())
+	assert.LessOrEqual(t, cap(p.buf), mostBuffered)
+	// The Printer takes the time from the clock; put the test's in its place.
+	const stamp = `"processed_at":"`
+	at := bytes.LastIndex(out.Bytes(), []byte(stamp)) + len(stamp)
+	copy(out.Bytes()[at:], second.Format(time.RFC3339))
+	return out.Bytes()
+}
+
+// fill returns about n bytes that are pattern again and again.
+func fill(pattern string, n int) string { return strings.Repeat(pattern, n/len(pattern)+1) }
+
+func TestLineOfAnyLengthIsOneRecord(t *testing.T) {
+	const size = 100_000
+	for _, test := range []struct{ name, line string }{
+		{"JSON", `{"message":"` + fill("abcdefg ", size) + `"}`},
+		{"JSON with white space at every edge", "[" + fill(" 1 ,", size) + " 1 ]"},
+		{"JSON with characters of four bytes", `["` + fill("🎉", size) + `"]`},
+		{"JSON with invalid UTF-8", `["` + fill("é\xff\xe4\xb8", size) + `"]`},
+		{"deep JSON", strings.Repeat("[", 9_999) + fill(" ", size) + strings.Repeat("]", 9_999)},
+		{"too deep", nested(100_000)},
+		{"text", fill("GET /api/users 200 ", size)},
+		{"text with characters of two bytes", fill("é", size)},
+		{"text with characters of three bytes", fill("世", size)},
+		{"text with characters of four bytes", fill("🎉", size)},
+		{"invalid UTF-8", fill("\xff", size)},
+		{"bytes that only follow others", fill("\x80", size)},
+		{"first bytes only", fill("\xf0", size)},
+		{"control characters", fill("\x01", size)},
+		{"NULs", fill("\x00", size)},
+		{"quotes and backslashes", fill(`"\`, size)},
+		{"JSON that ends too early", `{"message":"` + fill("x", size)},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			// Each shift moves the chunks' edges to another place in the pattern.
+			for shift := range 4 {
+				line := []byte(strings.Repeat(" ", shift) + test.line)
+				assertCarries(t, printed(t, func(p *Printer) { p.Line(line) }), line)
+			}
+		})
+	}
+}
+
+// The edges of chunks must not fall inside a character, also where bytes that
+// belong to none come after it.
+func TestChunksEndBetweenCharacters(t *testing.T) {
+	for _, around := range []string{"é", "世", "🎉", "🎉\x80", "🎉\x80\x80", "🎉\x80\x80\x80\x80", "世\x80\x80\x80", "\xf0🎉", "\xe4\xb8世"} {
+		for before := chunkSize - 12; before <= chunkSize; before++ {
+			line := []byte(strings.Repeat("x", before) + around + strings.Repeat("y", 20))
+			assertCarries(t, printed(t, func(p *Printer) { p.Line(line) }), line)
+		}
+	}
+}
+
+func TestLineIsPrintedAlikeAroundTheChunkSize(t *testing.T) {
+	for n := chunkSize - 2; n <= chunkSize+2; n++ {
+		for _, line := range []string{strings.Repeat("x", n), `"` + strings.Repeat("x", n-2) + `"`} {
+			assertCarries(t, printed(t, func(p *Printer) { p.Line([]byte(line)) }), []byte(line))
+		}
+	}
+}
+
+func TestPiecesSayThatTheyArePartial(t *testing.T) {
+	var out bytes.Buffer
+	p := NewPrinter(&out, NewEncoder("pod-0", []Field{{"zone", "a"}}))
+	p.Piece([]byte(`{"a":1}`), false)
+	p.Piece(bytes.Repeat([]byte("long"), chunkSize), false)
+	p.Piece(nil, true)
+	require.NoError(t, p.Flush())
+
+	type record struct {
+		Raw     string
+		Host    string
+		Zone    string
+		Partial bool
+	}
+	records := json.NewDecoder(&out)
+	for _, want := range []record{
+		{`{"a":1}`, "pod-0", "a", true}, // JSON, but text all the same: a piece is no value
+		{strings.Repeat("long", chunkSize), "pod-0", "a", true},
+		{"", "pod-0", "a", false},
+	} {
+		var got record
+		require.NoError(t, records.Decode(&got))
+		assert.Equal(t, want, got)
+	}
+	assert.ErrorIs(t, records.Decode(&record{}), io.EOF)
+	assert.Zero(t, p.Malformed(), "pieces are counted as split lines")
+}
+
+func TestMalformedCountsLinesThatAreNoJSON(t *testing.T) {
+	p := NewPrinter(io.Discard, newEncoder())
+	for _, line := range []string{"{}", "text", "1", `{"a":`, fill("long ", chunkSize), `"` + fill("x", chunkSize) + `"`} {
+		p.Line([]byte(line))
+	}
+	require.NoError(t, p.Flush())
+	assert.EqualValues(t, 3, p.Malformed())
+}
+
+func TestBatchIsOneWrite(t *testing.T) {
+	w := &writes{}
+	p := NewPrinter(w, newEncoder())
+	for range 370 { // 32 KiB, as the tailer reads them
+		p.Line([]byte(accessLine))
+	}
+	require.NoError(t, p.Flush())
+	assert.Len(t, w.sizes, 1)
+	require.NoError(t, p.Flush())
+	assert.Len(t, w.sizes, 1, "nothing is nothing to write")
+}
+
+func TestBufferStaysBoundedWithoutFlush(t *testing.T) {
+	w := &writes{}
+	p := NewPrinter(w, newEncoder())
+	for range 10_000 {
+		p.Line([]byte(accessLine))
+		p.Line([]byte(plainLine))
+	}
+	assert.LessOrEqual(t, cap(p.buf), mostBuffered)
+	require.NoError(t, p.Flush())
+	for _, size := range w.sizes {
+		assert.LessOrEqual(t, size, mostBuffered)
+	}
+}
+
+// writes notes how large each write is.
+type writes struct{ sizes []int }
+
+func (w *writes) Write(b []byte) (int, error) {
+	w.sizes = append(w.sizes, len(b))
+	return len(b), nil
+}
+
+func TestNothingIsWrittenAfterAnError(t *testing.T) {
+	w := &failing{after: 1}
+	p := NewPrinter(w, newEncoder())
+	p.Line([]byte("one"))
+	require.NoError(t, p.Flush())
+	p.Line([]byte("two"))
+	require.ErrorIs(t, p.Flush(), errDiskOnFire)
+	for range 100 {
+		p.Line([]byte(fill("three", chunkSize)))
+		p.Piece([]byte("four"), true)
+	}
+	require.ErrorIs(t, p.Flush(), errDiskOnFire, "it stays")
+	assert.Equal(t, 2, w.calls)
+	assert.LessOrEqual(t, cap(p.buf), mostBuffered)
+	assert.Zero(t, p.Blocked())
+}
+
+var errDiskOnFire = errors.New("disk on fire")
+
+// failing takes some writes and refuses the others.
+type failing struct{ calls, after int }
+
+func (f *failing) Write(b []byte) (int, error) {
+	if f.calls++; f.calls > f.after {
+		return 0, errDiskOnFire
+	}
+	return len(b), nil
+}
+
+func TestBlockedIsTheTimeOfTheWriteUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in, out := io.Pipe()
+		p := NewPrinter(out, newEncoder())
+		assert.Zero(t, p.Blocked())
+		assert.Zero(t, p.Writing())
+
+		var flushed atomic.Bool
+		go func() {
+			p.Line([]byte("one"))
+			assert.NoError(t, p.Flush())
+			flushed.Store(true)
+		}()
+		synctest.Wait()
+		time.Sleep(3 * time.Second) // of the bubble's clock
+		assert.Equal(t, 3*time.Second, p.Blocked())
+		assert.Equal(t, 3*time.Second, p.Writing(), "also while it lasts")
+		assert.False(t, flushed.Load())
+
+		_, err := in.Read(make([]byte, 4096))
+		require.NoError(t, err)
+		synctest.Wait()
+		assert.True(t, flushed.Load())
+		time.Sleep(time.Second)
+		assert.Zero(t, p.Blocked())
+		assert.Equal(t, 3*time.Second, p.Writing())
+	})
+}
+
+func TestRecordsAreStampedWhenTheirBatchBegins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		p := NewPrinter(&out, newEncoder())
+		for range 2 {
+			p.Line([]byte("1"))
+			time.Sleep(5 * time.Second)
+			p.Line([]byte("2"))
+			require.NoError(t, p.Flush())
+		}
+		assert.Equal(t, 2, strings.Count(out.String(), `"processed_at":"2000-01-01T00:00:00Z"`))
+		assert.Equal(t, 2, strings.Count(out.String(), `"processed_at":"2000-01-01T00:00:05Z"`))
+	})
+}

@@ -1,0 +1,193 @@
+package enrich
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	accessLine = `{"timestamp":"2026-11-22T15:43:51Z","method":"GET","path":"/api/users/173","status":200}`
+	plainLine  = `10.0.0.17 - - [22/Nov/2026:15:43:51 +0000] "GET /api/users HTTP/1.1" 200 17 "-" "curl/8"`
+	end        = `,"host":"pod-0","processed_at":"2026-11-22T15:43:51Z"}` + "\n"
+)
+
+var second = time.Date(2026, 11, 22, 15, 43, 51, 999_999_999, time.UTC)
+
+func newEncoder(fields ...Field) *Encoder {
+	e := NewEncoder("pod-0", fields)
+	e.SetTime(second)
+	return e
+}
+
+func TestAppendRecordCarriesTheLine(t *testing.T) {
+	for _, test := range []struct{ name, line, raw string }{
+		{"object", `{"a":1}`, `{"a":1}`},
+		{"its white space", " \t{ \"a\" :\r[ 1 , 2 ] } ", " \t{ \"a\" :\r[ 1 , 2 ] } "},
+		{"keys that stand twice", `{"a":1,"a":2}`, `{"a":1,"a":2}`},
+		{"a number that no float64 holds", `12345678901234567890.000000000001e999`, `12345678901234567890.000000000001e999`},
+		{"array, string, number, words", `[[],{},"x",-0.5e-7,true,false,null]`, `[[],{},"x",-0.5e-7,true,false,null]`},
+		{"escapes", `"\"\\\/\b\f\n\r\t\u00e9\ud800"`, `"\"\\\/\b\f\n\r\t\u00e9\ud800"`},
+		{"what HTML would escape", `"<a href='x'>&` + "\u2028\"", `"<a href='x'>&` + "\u2028\""},
+		{"invalid UTF-8 in JSON", "{\"a\":\"x\xffy\xc3\"}", "{\"a\":\"x\ufffdy\ufffd\"}"},
+
+		{"text", `GET / 200`, `"GET / 200"`},
+		{"quotes and backslashes", `a "quoted" C:\path`, `"a \"quoted\" C:\\path"`},
+		{"control characters", "\x00\x01\b\t\f\r\x1b[31m\x7f", `"\u0000\u0001\u0008\t\u000c\r\u001b[31m` + "\x7f\""},
+		{"other scripts", "héllo 世界 🎉", `"héllo 世界 🎉"`},
+		{"invalid UTF-8 in text", "a\xff\xfe\xe4\xb8b\xed\xa0\x80", "\"a\ufffd\ufffd\ufffd\ufffdb\ufffd\ufffd\ufffd\""},
+		{"a character that is U+FFFD itself", "a\ufffd", "\"a\ufffd\""},
+		{"JSON cut off", `{"a":`, `"{\"a\":"`},
+		{"two values", `{} {}`, `"{} {}"`},
+		{"a number as nobody writes it", `012`, `"012"`},
+		{"not a number", `NaN`, `"NaN"`},
+		{"a byte order mark", "\ufeff{}", "\"\ufeff{}\""},
+		{"a control character in a string", "\"a\tb\"", `"\"a\tb\""`},
+		{"spaces", `  `, `"  "`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			record, isJSON := newEncoder().AppendRecord([]byte("before"), []byte(test.line))
+			assert.Equal(t, `before{"raw":`+test.raw+end, string(record))
+			assert.Equal(t, json.Valid([]byte(test.line)), isJSON)
+		})
+	}
+}
+
+// A record must be read by encoding/json, which gives up below 10,000 levels, and
+// one of them is the record's own.
+func TestAppendRecordTakesNestingThatReadersTake(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		line   string
+		isJSON bool
+	}{
+		{"9,999 deep", nested(9_999), true},
+		{"10,000 deep", nested(10_000), false},
+		{"9,999 objects", strings.Repeat(`{"a":`, 9_999) + "1" + strings.Repeat("}", 9_999), true},
+		{"10,000 objects", strings.Repeat(`{"a":`, 10_000) + "1" + strings.Repeat("}", 10_000), false},
+		{"100,000 deep", nested(100_000), false},
+		{"100,000 opened and none closed", strings.Repeat("[", 100_000), false},
+		{"many beside each other", "[" + strings.Repeat("[],{},", 20_000) + "[]]", true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			record, isJSON := newEncoder().AppendRecord(nil, []byte(test.line))
+			assert.Equal(t, test.isJSON, isJSON)
+			assertCarries(t, record, []byte(test.line))
+		})
+	}
+}
+
+func nested(depth int) string {
+	return strings.Repeat("[", depth) + strings.Repeat("]", depth)
+}
+
+func TestRecordEndsWithTheExtraFieldsInOrder(t *testing.T) {
+	e := NewEncoder(`p"od`, []Field{{"namespace", "default"}, {`q"uote`, "a=b\nc"}, {"empty", ""}, {"é", "\xff"}})
+	e.SetTime(second)
+	record, _ := e.AppendRecord(nil, []byte("1"))
+	assert.Equal(t, `{"raw":1,"host":"p\"od","processed_at":"2026-11-22T15:43:51Z",`+
+		`"namespace":"default","q\"uote":"a=b\nc","empty":"","é":"`+"\ufffd\"}\n", string(record))
+}
+
+func TestProcessedAtIsInUTCAndWholeSeconds(t *testing.T) {
+	e := newEncoder()
+	for _, now := range []time.Time{
+		second,
+		second.In(time.FixedZone("east", 3600)),
+		second.Add(time.Nanosecond),
+		second.AddDate(0, 0, -1),
+	} {
+		e.SetTime(now)
+		record, _ := e.AppendRecord(nil, []byte("1"))
+		assert.Contains(t, string(record), `"processed_at":"`+now.UTC().Format(time.RFC3339)+`"`)
+	}
+}
+
+// FuzzAppendRecord holds a record against what encoding/json makes of the line.
+func FuzzAppendRecord(f *testing.F) {
+	for _, line := range corpus {
+		f.Add([]byte(line))
+	}
+	f.Fuzz(func(t *testing.T, line []byte) {
+		if bytes.IndexByte(line, '\n') >= 0 {
+			t.Skip("a line has none")
+		}
+		record, isJSON := newEncoder().AppendRecord(nil, line)
+		assert.Equal(t, json.Valid(line) && depth(line) <= maxDepth, isJSON)
+		assertCarries(t, record, line)
+	})
+}
+
+// assertCarries asserts that record is one line of valid JSON whose raw is line.
+func assertCarries(t *testing.T, record, line []byte) {
+	t.Helper()
+	require.True(t, json.Valid(record), "%.500q", record)
+	raw, found := bytes.CutPrefix(record, []byte(recordStart))
+	require.True(t, found, "%.500q", record)
+	raw, found = bytes.CutSuffix(raw, []byte(end))
+	require.True(t, found, "%.500q", record)
+	require.NotContains(t, string(raw), "\n")
+
+	// This is how the language reads bytes that are not UTF-8: each is U+FFFD.
+	valid := string([]rune(string(line)))
+	if json.Valid(line) && depth(line) <= maxDepth {
+		require.Equal(t, valid, string(raw))
+		return
+	}
+	var got, want string
+	marshalled, err := json.Marshal(string(line))
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(marshalled, &want))
+	require.NoError(t, json.Unmarshal(raw, &got), "%.500q", raw)
+	require.Equal(t, want, got)
+	require.Equal(t, valid, got)
+}
+
+// depth is how deep the containers of valid JSON are nested.
+func depth(valid []byte) (deepest int) {
+	now, inString := 0, false
+	for i := 0; i < len(valid); i++ {
+		switch c := valid[i]; {
+		case c == '"':
+			inString = !inString
+		case inString && c == '\\':
+			i++
+		case inString:
+		case c == '[' || c == '{':
+			now++
+			deepest = max(deepest, now)
+		case c == ']' || c == '}':
+			now--
+		}
+	}
+	return deepest
+}
+
+func TestSteadyStateAllocatesNothing(t *testing.T) {
+	e, dst := newEncoder(), make([]byte, 0, 4096)
+	for _, line := range []string{accessLine, plainLine, "{\"invalid\":\"\xff\"}", "\x00\xff"} {
+		assert.Zero(t, testing.AllocsPerRun(100, func() { e.AppendRecord(dst, []byte(line)) }), line)
+	}
+}
+
+func BenchmarkAppendRecord(b *testing.B) {
+	for _, bench := range []struct{ name, line string }{
+		{"access", accessLine},
+		{"text", plainLine},
+		{"unicode", `{"message":"héllo wörld, 你好，世界 🎉","level":"info","path":"/straße/größe","n":17.25}`},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			e, dst, line := newEncoder(), make([]byte, 0, 4096), []byte(bench.line)
+			b.SetBytes(int64(len(line)))
+			b.ReportAllocs()
+			for b.Loop() {
+				dst, _ = e.AppendRecord(dst[:0], line)
+			}
+		})
+	}
+}

@@ -1,0 +1,217 @@
+package health
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	brief   = 50 * time.Millisecond // for an app that is known not to answer
+	patient = 10 * time.Second      // for one that does
+)
+
+func newApp(t *testing.T, target string, timeout time.Duration) *App {
+	t.Helper()
+	app, err := NewApp(target, timeout)
+	require.NoError(t, err)
+	return app
+}
+
+// answering serves HTTP on a free port until the test ends.
+func answering(t *testing.T, handler http.HandlerFunc) *httptest.Server {
+	t.Helper()
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	return server
+}
+
+// hanging is the address of an app whose connections are made by the kernel, and
+// never looked at by the app.
+func hanging(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = listener.Close() })
+	return "http://" + listener.Addr().String()
+}
+
+// overloaded is the address of an app that is so far behind that the kernel makes
+// no more connections for it, and that does not refuse them either.
+func overloaded(t *testing.T) string {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = syscall.Close(fd) })
+	require.NoError(t, syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+	require.NoError(t, syscall.Listen(fd, 0))
+	bound, err := syscall.Getsockname(fd)
+	require.NoError(t, err)
+	address := fmt.Sprintf("127.0.0.1:%d", bound.(*syscall.SockaddrInet4).Port)
+	for range 100 { // fills the queue
+		conn, err := net.DialTimeout("tcp", address, brief)
+		if err != nil {
+			require.True(t, os.IsTimeout(err), err)
+			return "http://" + address
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+	}
+	require.Fail(t, "the queue never fills")
+	return ""
+}
+
+// gone is the address of an app that has ended.
+func gone(t *testing.T) string {
+	t.Helper()
+	server := httptest.NewServer(http.NotFoundHandler())
+	server.Close()
+	return server.URL
+}
+
+func TestURLMustBeOneThatCanBeAsked(t *testing.T) {
+	for _, target := range []string{
+		"", "localhost:8080", "localhost:8080/healthz", "/healthz", "http://", "http:///healthz", "http://:8080/",
+		"ftp://localhost/", "unix:///run/app.sock", "http://local host/", "http://localhost:port/", "http://localhost:65536/",
+		"http://localhost:0/", "http://[::1/", "://", "http://localhost/%zz",
+	} {
+		_, err := NewApp(target, patient)
+		assert.Error(t, err, target)
+	}
+	for _, target := range []string{"http://localhost:8080/healthz", "https://app", "http://[::1]:80", "http://10.0.0.1/?a=b", "HTTP://app/", "http://app:/"} {
+		_, err := NewApp(target, patient)
+		assert.NoError(t, err, target)
+	}
+}
+
+func TestStatusFrom200To399IsHealthy(t *testing.T) {
+	var asked *http.Request
+	status := 0
+	app := newApp(t, answering(t, func(w http.ResponseWriter, r *http.Request) {
+		asked = r
+		w.Header().Set("Location", "http://"+r.Host+"/moved")
+		w.WriteHeader(status)
+	}).URL+"/healthz?full=1", patient)
+	for _, status = range []int{200, 204, 299, 301, 302, 307, 399} {
+		require.NoError(t, app.Check(t.Context()), status)
+		assert.Equal(t, "GET /healthz?full=1", asked.Method+" "+asked.RequestURI, "a redirect is not followed")
+	}
+	for _, status = range []int{400, 404, 429, 500, 503} {
+		require.ErrorContains(t, app.Check(t.Context()), fmt.Sprintf("status %d", status))
+	}
+}
+
+// The app's shutdown must not wait for a connection of ours.
+func TestConnectionIsNotKept(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(strings.Repeat("ok", 10_000)))
+	}))
+	closed := make(chan struct{}, 10)
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateClosed {
+			closed <- struct{}{}
+		}
+	}
+	server.Start()
+	defer server.Close()
+	app := newApp(t, server.URL, patient)
+	for range 3 {
+		require.NoError(t, app.Check(t.Context()))
+		select {
+		case <-closed:
+		case <-time.After(10 * time.Second):
+			require.Fail(t, "the connection stays open")
+		}
+	}
+}
+
+func TestAppThatDoesNotAnswerIsNotHealthy(t *testing.T) {
+	never := make(chan struct{})
+	defer close(never) // before the servers are closed, which wait for their handlers
+	for name, target := range map[string]string{
+		"gone":       gone(t),
+		"hanging":    hanging(t),
+		"overloaded": overloaded(t),
+		"in headers": answering(t, func(http.ResponseWriter, *http.Request) { <-never }).URL,
+		"no HTTP":    answeringOnly(t, "SSH-2.0-OpenSSH_10.0\r\n"),
+		"no host":    "http://no-such-host.invalid",
+	} {
+		t.Run(name, func(t *testing.T) {
+			began := time.Now()
+			require.Error(t, newApp(t, target, brief).Check(t.Context()))
+			assert.Less(t, time.Since(began), brief+time.Second)
+		})
+	}
+}
+
+// answeringOnly is the address of something that answers words to everyone.
+func answeringOnly(t *testing.T, words string) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Read(make([]byte, 1024))
+			_, _ = conn.Write([]byte(words))
+			_ = conn.Close()
+		}
+	}()
+	return "http://" + listener.Addr().String()
+}
+
+func TestBodyThatNeverEndsIsNotWaitedFor(t *testing.T) {
+	never := make(chan struct{})
+	defer close(never)
+	app := newApp(t, answering(t, func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte("ok"))
+		w.(http.Flusher).Flush()
+		<-never
+	}).URL, patient)
+	assert.NoError(t, app.Check(t.Context()))
+}
+
+// Only a refused connection proves that the app has ended.
+func TestEnded(t *testing.T) {
+	type answer struct{ ended, known bool }
+	for name, test := range map[string]struct {
+		target  string
+		timeout time.Duration
+		want    answer
+	}{
+		"answers":    {answering(t, func(http.ResponseWriter, *http.Request) {}).URL, patient, answer{false, true}},
+		"fails":      {answering(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }).URL, patient, answer{false, true}},
+		"hangs":      {hanging(t), patient, answer{false, true}},
+		"overloaded": {overloaded(t), brief, answer{false, true}},
+		"refuses":    {gone(t), patient, answer{true, true}},
+		"no host":    {"http://no-such-host.invalid", patient, answer{false, false}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ended, known := newApp(t, test.target, test.timeout).Ended()
+			assert.Equal(t, test.want, answer{ended, known})
+		})
+	}
+}
+
+func TestEndedAsksThePortOfTheScheme(t *testing.T) {
+	for target, port := range map[string]string{"http://127.0.0.1": "80", "https://127.0.0.1/": "443", "http://127.0.0.1:": "80"} {
+		if conn, err := net.DialTimeout("tcp", "127.0.0.1:"+port, brief); err == nil {
+			_ = conn.Close()
+			t.Skipf("something listens on port %s of this machine", port)
+		}
+		ended, known := newApp(t, target, patient).Ended()
+		assert.True(t, ended && known, target)
+	}
+}

@@ -1,0 +1,60 @@
+package tail
+
+import (
+	"bytes"
+	"io"
+	"log/slog"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// discard is a sink that keeps nothing.
+type discard struct{}
+
+func (discard) Line([]byte)        {}
+func (discard) Piece([]byte, bool) {}
+func (discard) Flush() error       { return nil }
+
+var accessLine = []byte(`{"timestamp":"2026-11-22T15:43:51Z","method":"GET","path":"/api/users","status":200}` + "\n")
+
+// backlog makes a log of so many lines, and a tailer that has none of them.
+func backlog(tb testing.TB, lines int) *Tailer {
+	path := tb.TempDir() + "/access.log"
+	require.NoError(tb, os.WriteFile(path, bytes.Repeat(accessLine, lines), 0o644))
+	tailer, err := New(Config{
+		Path: path, StateDir: tb.TempDir(), MaxLineBytes: 1 << 20, PollInterval: time.Second,
+		Sink: discard{}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	})
+	require.NoError(tb, err)
+	tb.Cleanup(tailer.reader.release)
+	return tailer
+}
+
+// One operation is one line of a backlog.
+func BenchmarkTailBacklog(b *testing.B) {
+	tailer := backlog(b, b.N)
+	b.SetBytes(int64(len(accessLine)))
+	b.ReportAllocs()
+	b.ResetTimer()
+	_, err := tailer.look()
+	b.StopTimer()
+	require.NoError(b, err)
+	require.EqualValues(b, b.N, tailer.Status().Lines)
+}
+
+// One operation is one look that finds one line.
+func BenchmarkTailOneLine(b *testing.B) {
+	tailer := backlog(b, 1)
+	w := newWriter(b, tailer.cfg.Path)
+	_, err := tailer.look()
+	require.NoError(b, err)
+	b.SetBytes(int64(len(accessLine)))
+	b.ReportAllocs()
+	for b.Loop() {
+		_, _ = w.file.Write(accessLine)
+		_, _ = tailer.look()
+	}
+}

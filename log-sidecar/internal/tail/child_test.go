@@ -1,0 +1,192 @@
+package tail
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// The tests that kill a tailer, or keep it from its stdout, run it as a process:
+// this test binary, started again with the log's path in this variable.
+const childPath, childState = "TAIL_TEST_PATH", "TAIL_TEST_STATE"
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv(childPath); path != "" {
+		if err := follow(path, os.Getenv(childState)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// follow is the child: it prints the log's lines on stdout, as they are, until
+// SIGTERM.
+func follow(path, state string) error {
+	signal.Ignore(syscall.SIGPIPE)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	tailer, err := New(Config{
+		Path:         path,
+		StateDir:     state,
+		MaxLineBytes: 1 << 20,
+		PollInterval: 50 * time.Millisecond,
+		Sink:         &stdoutSink{},
+		Log:          slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		Ended:        func() (bool, bool) { return true, true },
+	})
+	if err != nil {
+		return err
+	}
+	return tailer.Run(ctx, context.Background())
+}
+
+// A stdoutSink prints each batch with one write(2), as the real one does.
+type stdoutSink struct{ buf []byte }
+
+func (s *stdoutSink) Line(line []byte) { s.buf = append(append(s.buf, line...), '\n') }
+
+func (s *stdoutSink) Piece(piece []byte, _ bool) { s.Line(piece) }
+
+func (s *stdoutSink) Flush() error {
+	_, err := os.Stdout.Write(s.buf)
+	s.buf = s.buf[:0]
+	return err
+}
+
+// A process is a tailer of its own, and the reader of its stdout over all of its
+// lives.
+type process struct {
+	t      testing.TB
+	path   string
+	state  string
+	cmd    *exec.Cmd // of the present life
+	stderr *syncBuffer
+	read   chan struct{} // closed when the stdout of this life has been read to its end
+
+	mu      sync.Mutex // protects following; held by the reader while it reads
+	lines   []string
+	stopped sync.Mutex // held while stdout is not to be read
+}
+
+func newProcess(t testing.TB) *process {
+	p := &process{t: t, path: t.TempDir() + "/access.log", state: t.TempDir(), stderr: &syncBuffer{}}
+	t.Cleanup(p.kill)
+	return p
+}
+
+func (p *process) start() {
+	p.t.Helper()
+	p.cmd = exec.Command(os.Args[0])
+	p.cmd.Env = append(os.Environ(), childPath+"="+p.path, childState+"="+p.state)
+	p.cmd.Stderr = p.stderr
+	r, w, err := os.Pipe()
+	require.NoError(p.t, err)
+	p.cmd.Stdout = w
+	require.NoError(p.t, p.cmd.Start())
+	require.NoError(p.t, w.Close())
+	p.read = make(chan struct{})
+	go p.collect(r, p.read)
+}
+
+func (p *process) collect(stdout *os.File, done chan struct{}) {
+	defer close(done)
+	defer stdout.Close()
+	in := bufio.NewReaderSize(stdout, 4096)
+	for {
+		p.stopped.Lock()
+		p.stopped.Unlock() //nolint:staticcheck // it only waits
+		line, err := in.ReadString('\n')
+		if err != nil {
+			return // what a kill has torn is printed again by the next life
+		}
+		p.mu.Lock()
+		p.lines = append(p.lines, strings.TrimSuffix(line, "\n"))
+		p.mu.Unlock()
+	}
+}
+
+// kill is kill -9; the lines that were printed before it are kept.
+func (p *process) kill() {
+	if p.cmd != nil {
+		_ = p.cmd.Process.Kill()
+		_ = p.wait() // killed, it says
+	}
+}
+
+// end has the process drain the log and end by itself.
+func (p *process) end() {
+	p.t.Helper()
+	require.NoError(p.t, p.cmd.Process.Signal(syscall.SIGTERM))
+	require.NoError(p.t, p.wait(), p.stderr.String())
+}
+
+func (p *process) wait() error {
+	err := p.cmd.Wait()
+	<-p.read
+	p.cmd = nil
+	return err
+}
+
+func (p *process) printed() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]string(nil), p.lines...)
+}
+
+func (p *process) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.lines)
+}
+
+// waitFor waits until the last of these lines has been printed.
+func (p *process) waitFor(lines []string) {
+	p.t.Helper()
+	last := lines[len(lines)-1]
+	require.Eventually(p.t, func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return len(p.lines) > 0 && p.lines[len(p.lines)-1] == last
+	}, 2*patience, time.Millisecond, "not all is printed: %s", p.stderr)
+}
+
+// status is a figure of /proc/PID/status, in KiB.
+func (p *process) status(name string) (kib int) {
+	p.t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	require.NoError(p.t, err)
+	for line := range bytes.Lines(text) {
+		if rest, ok := bytes.CutPrefix(line, []byte(name+":")); ok {
+			_, err := fmt.Sscan(string(rest), &kib)
+			require.NoError(p.t, err)
+			return kib
+		}
+	}
+	return 0
+}
+
+// at writes lines at this rate, in small steps, until done says so.
+func (w *writer) at(perSecond int, done func() bool) {
+	began := time.Now()
+	for n := 0; !done(); time.Sleep(2 * time.Millisecond) {
+		if due := int(time.Since(began).Seconds() * float64(perSecond)); due > n {
+			for ; n < due; n++ {
+				w.some(1)
+			}
+		}
+	}
+}

@@ -1,0 +1,166 @@
+package tail
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// asNobody calls f as another user, one who may not ask for leases: on a thread of
+// its own that has given up what root may do to files, and ends with f.
+func asNobody(t *testing.T, s *site, f func()) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can become another user")
+	}
+	for dir := filepath.Dir(s.dir); dir != filepath.Dir(os.TempDir()) && dir != "/"; dir = filepath.Dir(dir) {
+		if dir != filepath.Clean(os.TempDir()) {
+			require.NoError(t, os.Chmod(dir, 0o755))
+		}
+	}
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread is thrown away
+		head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		var caps [2]unix.CapUserData
+		err := unix.Capget(&head, &caps[0])
+		if err == nil {
+			caps[0].Effective &^= 1 << unix.CAP_LEASE
+			err = unix.Capset(&head, &caps[0])
+		}
+		if err == nil {
+			err = unix.Setfsuid(65532)
+		}
+		if err == nil {
+			f()
+		}
+		done <- err
+	}()
+	require.NoError(t, <-done)
+}
+
+func TestEACCESForAWhile(t *testing.T) {
+	for name, denied := range map[string]func(s *site) string{
+		"of the file":      func(s *site) string { return s.path },
+		"of the directory": func(s *site) string { return s.dir },
+		"of a sibling":     func(s *site) string { return s.path + ".1" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			w := newWriter(t, s.path)
+			w.some(5)
+			if name == "of a sibling" {
+				w.rotate()
+				w.some(5)
+			}
+			s.start()
+			path := denied(s)
+			info, err := os.Stat(path)
+			require.NoError(t, err)
+			require.NoError(t, os.Chmod(path, 0))
+			asNobody(t, s, func() {
+				for range 3 {
+					_, err := s.tailer.look()
+					require.NoError(t, err)
+				}
+			})
+			status := s.tailer.Status()
+			require.Equal(t, string(failing), status.File)
+			require.Contains(t, status.Error, "permission denied")
+			require.Contains(t, s.log.String(), "permission denied")
+			require.NoError(t, os.Chmod(path, info.Mode()))
+			w.some(5)
+			// It is finished as somebody who can see that the file has no writer.
+			s.look()
+			s.want(w.lines)
+			require.Empty(t, s.tailer.Status().Error)
+		})
+	}
+}
+
+func TestWhereNoLeaseIsToBeHadAFileIsLetGoWhenItHasBeenQuiet(t *testing.T) {
+	s := newSite(t)
+	w := newWriter(t, s.path)
+	w.some(5)
+	s.start()
+	asNobody(t, s, func() { s.look() })
+	w.rotate()
+	lines := w.lines
+	w.some(5)
+	asNobody(t, s, func() { s.look() })
+	s.want(lines) // nobody has it open, but that is not to be known
+	require.Equal(t, string(holding), s.tailer.Status().File)
+	quiet := time.Now().Add(-letGoAfter)
+	require.NoError(t, os.Chtimes(s.path+".1", quiet, quiet))
+	asNobody(t, s, func() { s.look() })
+	s.want(w.lines)
+}
+
+func TestWhereNoLeaseIsToBeHadADrainWaitsUntilTheLogHasBeenQuiet(t *testing.T) {
+	s := newSite(t)
+	s.cfg.Ended = answer(true, true)
+	w := newWriter(t, s.path)
+	w.some(5)
+	s.start()
+	began := time.Now()
+	var err error
+	asNobody(t, s, func() { err = s.tailer.drain(context.Background()) })
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, time.Since(began), drainQuiet-100*time.Millisecond)
+	s.want(w.lines)
+}
+
+// The limits of inotify are the whole machine's, but for those of a user
+// namespace: the test runs again as a process in one of its own.
+func TestWhereNoInotifyIsToBeHadItPollsAndSaysSoAndRecovers(t *testing.T) {
+	const inNamespace = "TAIL_TEST_NAMESPACE"
+	if os.Getenv(inNamespace) == "" {
+		cmd := exec.Command(os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.v")
+		cmd.Env = append(os.Environ(), inNamespace+"=1")
+		cmd.SysProcAttr = &syscall.SysProcAttr{
+			Cloneflags:  syscall.CLONE_NEWUSER,
+			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}},
+		}
+		out, err := cmd.CombinedOutput()
+		if len(out) == 0 && err != nil {
+			t.Skipf("no user namespace is to be had: %v", err)
+		}
+		require.NoError(t, err, string(out))
+		return
+	}
+	for name, limit := range map[string]string{
+		"instances": "/proc/sys/user/max_inotify_instances",
+		"watches":   "/proc/sys/user/max_inotify_watches",
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := os.WriteFile(limit, []byte("0"), 0); err != nil {
+				t.Skipf("the limit cannot be set: %v", err)
+			}
+			s := newSite(t)
+			w := newWriter(t, s.path)
+			s.run()
+			for range 3 {
+				w.some(5)
+				w.rotate()
+				w.some(5)
+				s.wantSoon(w.lines)
+			}
+			require.True(t, s.tailer.Status().Polling)
+			require.Contains(t, s.log.String(), "no file events: polling")
+
+			require.NoError(t, os.WriteFile(limit, []byte("100"), 0))
+			s.eventually("events are had", func() bool { return !s.tailer.Status().Polling })
+			require.Contains(t, s.log.String(), "watching the log's directory again")
+			w.some(5)
+			s.wantSoon(w.lines)
+		})
+	}
+}

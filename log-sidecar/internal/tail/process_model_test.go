@@ -1,0 +1,115 @@
+package tail
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"testing"
+	"time"
+)
+
+// The model test again, with a real process that is really killed, a real pipe
+// that is not read at times, and the real clock. So a seed gives the same actions,
+// but not the same moments. One sequence takes as long as 20 of the other model.
+func TestProcessModel(t *testing.T) {
+	first, n := uint64(1), max(1, *sequences/20)
+	if *seed != 0 {
+		first, n = *seed, 1
+	}
+	for i := range n {
+		seed := first + uint64(i)
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			if err := playProcess(newProcess(t), rand.New(rand.NewPCG(seed, 1))); err != nil {
+				t.Fatalf("%v\nrun it again: go test -run TestProcessModel ./internal/tail -seed %d", err, seed)
+			}
+		})
+	}
+}
+
+func playProcess(p *process, random *rand.Rand) error {
+	w := newWriter(p.t, p.path)
+	kills, blocked := 0, false
+	read := func(on bool) {
+		if on == blocked {
+			blocked = !on
+			if blocked {
+				p.stopped.Lock()
+			} else {
+				p.stopped.Unlock()
+			}
+		}
+	}
+	defer read(true)
+	endLine := func() {
+		if w.torn != "" {
+			w.line(fmt.Sprintf("end-%d", len(w.lines)))
+		}
+	}
+	caughtUp := func() {
+		endLine()
+		w.some(1)
+		read(true)
+		if p.cmd == nil {
+			p.start()
+		}
+		p.waitFor(w.lines)
+	}
+	rename := func() {
+		shift(p.t, p.path)
+		must(p.t, os.Rename(p.path, p.path+".1"))
+		endLine()
+		w.some(random.IntN(5)) // late
+		w.open()
+	}
+	p.start()
+	for range 30 {
+		switch n := random.IntN(100); {
+		case n < 35:
+			endLine()
+			w.some(1 + random.IntN(400))
+		case n < 45:
+			w.piece(fmt.Sprintf("torn-%d ", random.IntN(1000)))
+		case n < 60:
+			rename()
+		case n < 65:
+			for range 5 {
+				rename()
+				w.some(10)
+			}
+		case n < 75:
+			if random.IntN(2) == 0 {
+				caughtUp()
+			}
+			endLine()
+			w.copyTruncate()
+		case n < 80:
+			caughtUp()
+			afterATick(p.t, p.path)
+			must(p.t, os.Remove(p.path))
+			w.open()
+		case n < 88:
+			if p.cmd == nil {
+				p.start()
+				break
+			}
+			read(true) // its reader is to come to the end
+			p.kill()
+			kills++
+		case n < 95:
+			read(random.IntN(2) == 0)
+		default:
+			time.Sleep(time.Duration(random.IntN(20)) * time.Millisecond)
+		}
+	}
+	caughtUp()
+	w.close()
+	p.end()
+	return check(w.lines, p.printed(), kills)
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

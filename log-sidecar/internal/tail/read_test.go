@@ -1,0 +1,197 @@
+package tail
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/require"
+)
+
+// deliver hands data to a reader with this MaxLineBytes, in chunks of at most
+// chunk bytes, as a file that grows would, and returns what the sink got and what
+// was held back.
+func deliver(data string, maxLine, chunk int) (got []string, held string) {
+	s := &sink{}
+	r := reader{sink: s, stats: &stats{}, maxLine: maxLine}
+	split := false
+	for pending := ""; ; {
+		n := min(chunk, len(data))
+		pending, data = pending+data[:n], data[n:]
+		n, split = r.deliver([]byte(pending), split)
+		pending = pending[n:]
+		if len(data) == 0 {
+			return s.taken, pending
+		}
+	}
+}
+
+func TestLinesAreCutAtTheirEnds(t *testing.T) {
+	long := strings.Repeat("x", 8)
+	for name, test := range map[string]struct {
+		data string
+		want []string
+		held string
+	}{
+		"nothing":                         {"", nil, ""},
+		"one line":                        {"a\n", []string{"a"}, ""},
+		"several":                         {"a\nb\nc\n", []string{"a", "b", "c"}, ""},
+		"an unterminated one is held":     {"a\nb", []string{"a"}, "b"},
+		"only an unterminated one":        {"abc", nil, "abc"},
+		"CRLF":                            {"a\r\nb\r\n", []string{"a", "b"}, ""},
+		"only the last CR goes":           {"a\r\r\n\rb\n", []string{"a\r", "\rb"}, ""},
+		"a CR whose LF is to come":        {"a\r", nil, "a\r"},
+		"empty lines are dropped":         {"\n\na\n\r\n\n", []string{"a"}, ""},
+		"NULs before a line are dropped":  {"\x00\x00a\n\x00b\n", []string{"a", "b"}, ""},
+		"NULs within a line stay":         {"a\x00b\n", []string{"a\x00b"}, ""},
+		"NULs alone are dropped":          {"a\n\x00\x00", []string{"a"}, ""},
+		"NULs and an end of line":         {"\x00\x00\n\x00a\n", []string{"a"}, ""},
+		"invalid UTF-8 is left to others": {"a\xffb\n", []string{"a\xffb"}, ""},
+		"exactly the longest":             {long + "\n", []string{long}, ""},
+		"exactly the longest, with a CR":  {long + "\r\n", []string{long}, ""},
+		"the longest, its end to come":    {long, nil, long},
+		"the longest, its LF to come":     {long + "\r", nil, long + "\r"},
+		"one more":                        {long + "y\n", []string{long + "+", "y."}, ""},
+		"one more, with a CR":             {long + "y\r\n", []string{long + "+", "y."}, ""},
+		"one more, its end to come":       {long + "y", []string{long + "+"}, "y"},
+		"a CR that is not at the end":     {long + "\ry\n", []string{long + "+", "\ry."}, ""},
+		"two CRs at the edge":             {long + "\r\r\n", []string{long + "+", "\r."}, ""},
+		"twice the longest":               {long + long + "\n", []string{long + "+", long + "."}, ""},
+		"three pieces and a line":         {long + long + "z\nb\n", []string{long + "+", long + "+", "z.", "b"}, ""},
+		"NULs within a long line stay":    {long + "\x00\x00\n", []string{long + "+", "\x00\x00."}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for chunk := 1; chunk <= max(1, len(test.data)); chunk++ {
+				got, held := deliver(test.data, len(long), chunk)
+				require.Equal(t, test.want, got, "in chunks of %d", chunk)
+				require.Equal(t, test.held, held, "in chunks of %d", chunk)
+			}
+		})
+	}
+}
+
+func TestPiecesAreCutBetweenCharacters(t *testing.T) {
+	for _, char := range []string{"é", "€", "😀"} {
+		for maxLine := 1; maxLine <= 12; maxLine++ {
+			for lead := range 4 {
+				text := strings.Repeat("x", lead) + strings.Repeat(char, 6)
+				for chunk := 1; chunk <= len(text)+1; chunk++ {
+					got, held := deliver(text+"\n", maxLine, chunk)
+					require.Empty(t, held)
+					var joined strings.Builder
+					for i, piece := range got {
+						body := strings.TrimRight(piece, "+.")
+						if last := i == len(got)-1; last && len(text) > maxLine {
+							require.True(t, strings.HasSuffix(piece, "."), "%q is the last", piece)
+						}
+						require.LessOrEqual(t, len(body), maxLine)
+						require.NotEmpty(t, body)
+						if maxLine >= utf8.UTFMax {
+							require.True(t, utf8.ValidString(body), "%q, at most %d", body, maxLine)
+						}
+						joined.WriteString(body)
+					}
+					require.Equal(t, text, joined.String())
+				}
+			}
+		}
+	}
+}
+
+func TestRuneBoundary(t *testing.T) {
+	for _, test := range []struct {
+		text        string
+		limit, want int
+	}{
+		{"abcdef", 3, 3},
+		{"aéx", 2, 1},                  // within é
+		{"aéx", 3, 3},                  // behind it
+		{"a😀x", 4, 1},                  // before its last byte
+		{"a😀x", 5, 5},                  // behind it
+		{"\x80\x80\x80\x80\x80", 4, 4}, // no UTF-8 at all: anywhere
+		{"é", 1, 1},                    // it must go on
+	} {
+		require.Equal(t, test.want, runeBoundary([]byte(test.text), test.limit), "%q at %d", test.text, test.limit)
+	}
+}
+
+func TestALineMayBeLongerThanAnyBuffer(t *testing.T) {
+	for name, size := range map[string]int{
+		"10 KB": 10_000, "100 KB": 100_000, "2 MB": 2_000_000, "50 MB": 50_000_000,
+		"the buffer": readSize, "the buffer and its end": readSize - 1, "the buffer with a fingerprint": readSize + fingerprintLen,
+		"the longest": 1 << 20, "one more": 1<<20 + 1,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			w := newWriter(t, s.path)
+			w.line("before")
+			w.write(strings.Repeat("x", size))
+			s.look()
+			w.write("\n")
+			w.line("after")
+			s.look()
+
+			got := s.sink.printed()
+			require.Equal(t, "before", got[0])
+			require.Equal(t, "after", got[len(got)-1])
+			var joined int
+			for _, piece := range got[1 : len(got)-1] {
+				body := strings.TrimRight(piece, "+.")
+				require.LessOrEqual(t, len(body), s.cfg.MaxLineBytes)
+				joined += len(body)
+			}
+			require.Equal(t, size, joined)
+			require.EqualValues(t, 3, s.tailer.Status().Lines)
+			require.LessOrEqual(t, cap(s.tailer.reader.buf), fingerprintLen+readSize, "the large buffer is given back")
+		})
+	}
+}
+
+func TestALineInPiecesGoesOnAfterAKill(t *testing.T) {
+	s := newSite(t)
+	s.cfg.MaxLineBytes = 1000
+	w := newWriter(t, s.path)
+	w.write(strings.Repeat("a", 1500))
+	s.look()
+	s.want([]string{strings.Repeat("a", 1000) + "+"})
+	s.kill()
+	w.write("\nnext\n")
+	s.look()
+	s.want([]string{strings.Repeat("a", 1000) + "+", strings.Repeat("a", 500) + ".", "next"})
+}
+
+// A truncation during the read is put before each of fill's system calls.
+func TestFillNoticesATruncationDuringTheRead(t *testing.T) {
+	old := strings.Repeat("old line\n", 100)
+	for name, content := range map[string]string{
+		"nothing":  "",
+		"smaller":  strings.Repeat("new line\n", 10),
+		"equal":    strings.Repeat("new line\n", 110),
+		"larger":   strings.Repeat("new line\n", 500),
+		"only NUL": strings.Repeat("\x00", 2000),
+	} {
+		t.Run(name, func(t *testing.T) {
+			for k := 1; k <= 4; k++ {
+				s := newSite(t)
+				w := newWriter(t, s.path)
+				w.write(old)
+				s.look()
+				w.write(strings.Repeat("old more\n", 10))
+
+				atStep(t, k, func() {
+					require.NoError(t, os.Truncate(s.path, 0))
+					w.write(content)
+				})
+				data, _, err := s.tailer.reader.fill()
+				if k == 4 && len(content) >= 990 {
+					// All had been read before; the next fill notices.
+					require.NoError(t, err)
+					require.Equal(t, strings.Repeat("old more\n", 10), string(data))
+					continue
+				}
+				require.ErrorIs(t, err, errTruncated, "before call %d", k)
+			}
+		})
+	}
+}

@@ -1,0 +1,329 @@
+// Package tail follows a log file without losing a line, and without taking one
+// twice: through rotation by rename, copytruncate, deletion, restarts and a sink
+// that blocks. It knows nothing of what the lines are or where they go.
+//
+// One goroutine owns all of its state. It makes no use of what happened, only of
+// what is: at each look it asks the file system which files there are, goes on
+// from the checkpoint, and finishes each file before the next one. What wakes it,
+// an event or a timer, makes no difference but in time.
+package tail
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Sink takes lines, in order, from one goroutine. The slices are valid only
+// until the call returns. It may block; then the file is the buffer.
+type Sink interface {
+	// Line takes a line without its end. It is never empty.
+	Line(line []byte)
+	// Piece takes a part of a line that is longer than MaxLineBytes.
+	Piece(piece []byte, last bool)
+	// Flush returns when all that was taken is printed. What it was given between
+	// two calls is one batch: what a kill may have printed twice.
+	Flush() error
+}
+
+// Config is what a Tailer is made from. All fields but Ended are required.
+type Config struct {
+	Path         string        // the file to follow; nothing of it need exist
+	StateDir     string        // where the checkpoint is kept; empty keeps none
+	MaxLineBytes int           // a longer line goes to the sink in pieces
+	PollInterval time.Duration // how often to look where no events can be had
+	Sink         Sink
+	Log          *slog.Logger
+
+	// Ended says, during the drain, whether the program that writes the log has
+	// ended, where that can be known. It may be nil, and it may take a while.
+	Ended func() (ended, known bool)
+}
+
+const (
+	// restTicks is how many poll intervals pass between two looks where events
+	// tell of every change but those that got lost.
+	restTicks = 5
+
+	// maxPause is how long lines that keep coming wait for each other. What costs
+	// in following a live file is not its lines but the wake-ups: a round of event,
+	// read, write and sleep takes some 200 microseconds of CPU however little it
+	// moves. So a line after a silence is printed at once, and the more come, the
+	// longer the pauses between rounds, up to this one.
+	maxPause = 37 * time.Millisecond
+
+	// letGoAfter is how long a rotated file must have been quiet where the kernel
+	// does not say whether anybody can still write to it.
+	letGoAfter = 5 * time.Second
+
+	// movingPause lets a rotation come to its end.
+	movingPause = 5 * time.Millisecond
+)
+
+// A state is where a look has ended.
+type state string
+
+const (
+	missing state = "missing" // there is no log, or not yet again
+	atEnd   state = "open"    // at the end of the live file
+	holding state = "held"    // at the end of a rotated file that may still be written to
+	failing state = "failing" // an error, which will be tried again
+)
+
+// A Tailer follows one log.
+type Tailer struct {
+	cfg   Config
+	watch *watch
+	stats stats
+
+	// owned by the goroutine in Run
+	reader  reader
+	state   state
+	trouble string        // the error that was logged last
+	resumed bool          // the checkpoint of an earlier life has been looked for
+	heldAt  time.Time     // since when a rotated file has been held
+	retry   time.Duration // look again after this, whatever the events say; 0: no hurry
+	timer   *time.Timer
+}
+
+// New opens the checkpoint; its error is about StateDir.
+func New(cfg Config) (*Tailer, error) {
+	cfg.Path = filepath.Clean(cfg.Path) // as the paths of its siblings are
+	store, at, err := openStore(cfg.StateDir)
+	switch {
+	case errors.Is(err, errDamaged):
+		cfg.Log.Warn("starting without a checkpoint: lines may be printed again", "error", err.Error())
+	case err != nil:
+		return nil, err
+	}
+	t := &Tailer{cfg: cfg, watch: newWatch(cfg.Path, cfg.Log), timer: time.NewTimer(0), resumed: at.isZero()}
+	t.reader = reader{sink: cfg.Sink, store: store, stats: &t.stats, maxLine: cfg.MaxLineBytes, log: cfg.Log, at: at}
+	t.reader.isNext = t.isNext
+	t.become(missing)
+	return t, nil
+}
+
+// Run follows the log until ctx is done, and then drains it: it returns nil when
+// everything is printed and nobody can write any more, and an error when abort is
+// done before that, or when the sink fails.
+func (t *Tailer) Run(ctx, abort context.Context) error {
+	defer t.watch.close()
+	var (
+		rest time.Duration // between two looks, while there is something to see
+		last time.Time     // when there was something to wake up for
+	)
+	for woken, renew := false, true; ctx.Err() == nil; {
+		if renew || t.state != atEnd {
+			t.watch.renew() // before the look, so that nothing falls between the two
+		}
+		n, err := t.look()
+		if err != nil {
+			return err
+		}
+		if n > 0 || woken {
+			rest, last = nextRest(rest, last)
+			if rest > 0 {
+				pause(rest)
+				woken, renew = false, false
+				continue
+			}
+		}
+		woken = t.wait(ctx)
+		renew = !woken
+	}
+	return t.drain(abort)
+}
+
+// nextRest returns how long to wait for more: twice as long as before while
+// there is something to wake up for at short intervals, and not at all after a
+// silence.
+func nextRest(rest time.Duration, last time.Time) (time.Duration, time.Time) {
+	now := time.Now()
+	if now.Sub(last) > 2*maxPause {
+		return 0, now
+	}
+	return min(max(2*rest, time.Millisecond), maxPause), now
+}
+
+// pause waits for d, or until a signal comes, and leaves the events alone
+// meanwhile: unread, they are merged by the kernel. It sleeps in the kernel, not
+// on a timer of the runtime, which wakes two more threads each time: that was a
+// fifth of what following a live file costs.
+func pause(d time.Duration) {
+	_, _ = unix.Poll(nil, int(d.Milliseconds())) // EINTR only makes it shorter
+}
+
+// wait waits until it is time to look again, and reports whether that was an
+// event that said so.
+func (t *Tailer) wait(ctx context.Context) bool {
+	d := restTicks * t.cfg.PollInterval
+	if t.watch.polling.Load() || t.state != atEnd {
+		d = t.cfg.PollInterval
+	}
+	if t.retry > 0 {
+		d = min(d, t.retry)
+	}
+	t.timer.Reset(d)
+	events, errs := t.watch.channels()
+	select {
+	case <-events:
+		return true
+	case err := <-errs:
+		t.watch.failed(err)
+		return true
+	case <-t.timer.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// look prints all that is there to be printed, through as many files as there
+// are, and returns how many bytes that was.
+func (t *Tailer) look() (total int64, err error) {
+	t.retry = 0
+	for range 1000 { // files; it is in no hurry to come back to the others
+		n, again, err := t.lookOnce()
+		total += n
+		switch {
+		case errors.Is(err, errSink):
+			return total, err
+		case errors.Is(err, errMoving):
+			t.retry = movingPause
+			return total, nil
+		case errors.Is(err, errTruncated):
+			t.stats.truncations.Add(1)
+			t.cfg.Log.Info("the log was truncated", "path", t.reader.file.Name(), "offset", t.reader.at.offset)
+			t.reader.release()
+		case errors.Is(err, errOvertaken):
+			t.reader.release()
+		case err != nil:
+			t.fail(err)
+			return total, nil
+		case !again:
+			return total, nil
+		}
+	}
+	return total, nil
+}
+
+// lookOnce reads the open file to its end and goes on to the next one where there
+// is one; then it is to be called again.
+func (t *Tailer) lookOnce() (n int64, again bool, err error) {
+	r := &t.reader
+	if r.file != nil {
+		if n, err = r.read(); err != nil {
+			return n, false, err
+		}
+		switch live, err := stat(t.cfg.Path); {
+		case err == nil && live.id == r.id:
+			t.become(atEnd)
+			return n, false, nil
+		case err != nil && !errors.Is(err, fs.ErrNotExist):
+			return n, false, err
+		}
+	}
+	files, err := list(t.cfg.Path)
+	if err != nil {
+		return n, false, err
+	}
+	at := r.position()
+	holder, after, err := locate(files, &at)
+	switch {
+	case err != nil:
+		return n, false, err
+	case r.file != nil && len(after) > 0:
+		m, again, err := t.letGo(&after[0])
+		return n + m, again, err
+	case r.file != nil:
+		t.become(missing)
+		return n, false, nil
+	}
+
+	if holder == nil && !t.resumed {
+		t.stats.gaps.Add(1)
+		t.cfg.Log.Warn("no file holds the checkpoint any more: lines may be missing", "offset", at.offset)
+	}
+	t.resumed = true
+	next := holder
+	if next == nil {
+		if len(after) == 0 {
+			t.become(missing)
+			return n, false, nil
+		}
+		next = &after[0]
+	}
+	opened, err := open(next)
+	if err != nil {
+		return n, false, err
+	}
+	r.use(opened, next, holder != nil)
+	return n, true, nil
+}
+
+// isNext reports whether the open file, where nothing of it has been printed
+// yet, is still what comes after the checkpoint. It may have been written, copied
+// and truncated since it was opened, and then the copy comes first. A file that is
+// not there any more has been deleted, and no other comes before it.
+func (t *Tailer) isNext() (bool, error) {
+	files, err := list(t.cfg.Path)
+	if err != nil {
+		return false, err
+	}
+	_, after, err := locate(files, &t.reader.at)
+	return slices.IndexFunc(after, func(f file) bool { return f.id == t.reader.id }) <= 0, err
+}
+
+// letGo leaves the open file, which has been read and is not the live one any
+// more, for the next one: but not as long as somebody may write to it, and not
+// before it has been read once more after that was certain.
+func (t *Tailer) letGo(next *file) (n int64, again bool, err error) {
+	r := &t.reader
+	written, known := writers(r.file)
+	if known && written || !known && time.Since(r.changed) < letGoAfter {
+		if t.state != holding {
+			t.heldAt = time.Now()
+		}
+		t.become(holding)
+		// A close makes no event here. Ask often at first, and then ever less.
+		t.retry = min(max(time.Since(t.heldAt)/2, 2*movingPause), t.cfg.PollInterval)
+		return 0, false, nil
+	}
+	if n, err = r.read(); n > 0 || err != nil {
+		return n, true, err
+	}
+	opened, err := open(next)
+	if err != nil {
+		return 0, false, err
+	}
+	if err := r.unterminated(); err != nil {
+		return 0, false, errors.Join(err, opened.Close())
+	}
+	t.stats.rotations.Add(1)
+	r.at = r.position()
+	r.use(opened, next, false)
+	return 0, true, nil
+}
+
+func (t *Tailer) become(s state) {
+	t.state = s
+	if s != failing {
+		t.trouble = ""
+	}
+	t.stats.setState(s, t.trouble)
+}
+
+// fail says what is wrong, once, and has it tried again.
+func (t *Tailer) fail(err error) {
+	if t.trouble != err.Error() {
+		t.trouble = err.Error()
+		t.cfg.Log.Error("the log cannot be read: trying again", "error", t.trouble)
+	}
+	t.retry = t.cfg.PollInterval
+	t.become(failing)
+}

@@ -1,0 +1,165 @@
+package tail
+
+import (
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+	"github.com/stretchr/testify/require"
+)
+
+func (s *site) polls() bool { return s.tailer.Status().Polling }
+
+func TestEventsTellBeforeTheTick(t *testing.T) {
+	s := newSite(t)
+	s.cfg.PollInterval = time.Hour
+	w := newWriter(t, s.path)
+	s.run()
+	s.eventually("it has looked", func() bool { return s.tailer.Status().File == string(atEnd) })
+	for range 10 {
+		w.some(1)
+		s.wantSoon(w.lines)
+	}
+	require.False(t, s.polls())
+}
+
+// A watcher that has died is made anew, and what was missed meanwhile is found.
+func TestAWatcherThatFailsIsMadeAnew(t *testing.T) {
+	s := newSite(t)
+	w := newWriter(t, s.path)
+	w.some(1)
+	s.start()
+	s.tailer.watch.renew()
+	require.NoError(t, s.tailer.watch.fs.Close()) // its channels are closed with it
+	w.some(1)
+	s.run()
+	s.wantSoon(w.lines)
+	for range 5 {
+		w.some(1)
+		s.wantSoon(w.lines)
+	}
+	s.eventually("it is watched", func() bool { return !s.polls() })
+}
+
+func TestAnOverflowKeepsTheWatcherAndIsSaid(t *testing.T) {
+	s := newSite(t)
+	s.start()
+	s.tailer.watch.renew()
+	before := s.tailer.watch.fs
+	s.tailer.watch.failed(fsnotify.ErrEventOverflow)
+	require.Same(t, before, s.tailer.watch.fs)
+	require.Contains(t, s.log.String(), "file events were lost")
+	s.tailer.watch.failed(os.ErrInvalid)
+	require.NotSame(t, before, s.tailer.watch.fs)
+	require.False(t, s.tailer.watch.polling.Load())
+}
+
+func TestAFullEventQueueLosesNothing(t *testing.T) {
+	limit, err := os.ReadFile("/proc/sys/fs/inotify/max_queued_events")
+	if err != nil {
+		t.Skip("there is no inotify here")
+	}
+	var queue int
+	_, err = fmt.Sscan(string(limit), &queue)
+	require.NoError(t, err)
+	if queue > 1<<16 {
+		t.Skipf("the event queue is too long to be filled: %d", queue)
+	}
+	s := newSite(t)
+	s.cfg.PollInterval = time.Hour
+	w := newWriter(t, s.path)
+	s.run()
+	s.eventually("it has looked", func() bool { return s.tailer.Status().File == string(atEnd) })
+	unblock := s.sink.block()
+	w.some(1)
+	s.eventually("it waits", s.sink.blocked)
+	name := [2]string{s.dir + "/a", s.dir + "/b"}
+	require.NoError(t, os.WriteFile(name[0], nil, 0o600))
+	for i := range queue + 10000 { // more than the queue and the watcher's buffer hold
+		require.NoError(t, os.Rename(name[i%2], name[1-i%2]))
+	}
+	w.some(10)
+	w.rotate()
+	w.some(10)
+	unblock()
+	s.wantSoon(w.lines)
+	w.some(10)
+	s.wantSoon(w.lines)
+	require.False(t, s.polls())
+}
+
+// Without any event at all, as on a file system that has none, the tick finds all.
+func TestWhereNoEventComesTheTickFindsAll(t *testing.T) {
+	s := newSite(t)
+	w := newWriter(t, s.path)
+	w.some(1)
+	s.start()
+	s.tailer.watch.renew()
+	require.NoError(t, s.tailer.watch.fs.Remove(s.dir)) // and it does not know
+	s.tailer.watch.path = t.TempDir() + "/elsewhere"
+	s.run()
+	for range 3 {
+		w.some(1)
+		s.wantSoon(w.lines)
+		w.rotate()
+	}
+	w.some(1)
+	s.wantSoon(w.lines)
+}
+
+// fsnotify holds its lock while it sends the error of a directory that was moved
+// and then deleted: who asks it for something instead of taking the error waits
+// for ever.
+func TestADirectoryThatIsMovedAndDeletedDoesNotStopTheWatch(t *testing.T) {
+	s := newSite(t)
+	s.start()
+	w := s.tailer.watch
+	w.renew()
+	events, _ := w.channels()
+	file := newWriter(t, s.path) // an event that nobody takes, so that the others wait
+	file.close()                 // or the directory would live on
+	require.NoError(t, os.Rename(s.dir, s.dir+".old"))
+	require.NoError(t, os.RemoveAll(s.dir+".old"))
+	require.NoError(t, os.Mkdir(s.dir, 0o755))
+	<-events
+
+	renewed := make(chan struct{})
+	go func() {
+		for range 5 {
+			time.Sleep(10 * time.Millisecond) // for the watcher to come to the error
+			w.renew()
+		}
+		close(renewed)
+	}()
+	select {
+	case <-renewed:
+	case <-time.After(patience):
+		t.Fatal("the watch hangs")
+	}
+	file.open()
+	file.some(3)
+	s.run()
+	s.wantSoon(file.lines)
+	s.eventually("it is watched", func() bool { return !s.polls() })
+}
+
+func TestDirectoriesThatComeAndGo(t *testing.T) {
+	s := newSite(t)
+	n := 0
+	var lines []string
+	s.run()
+	for range 20 {
+		require.NoError(t, os.MkdirAll(s.dir, 0o755))
+		w := newWriter(t, s.path)
+		w.n = n
+		w.some(3)
+		w.close()
+		n, lines = w.n, append(lines, w.lines...)
+		s.wantSoon(lines)
+		s.eventually("it is watched", func() bool { return !s.polls() })
+		require.NoError(t, os.Rename(s.dir, s.dir+".old"))
+		require.NoError(t, os.RemoveAll(s.dir+".old"))
+	}
+}

@@ -1,0 +1,166 @@
+// Command log-sidecar follows the log file of the app beside it, and prints each
+// line as a JSON record for the cluster's log collectors. It serves the health of
+// both, and ends only when the app can write no more.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"sidecar.example/log-sidecar/internal/enrich"
+	"sidecar.example/log-sidecar/internal/tail"
+)
+
+// version is stamped by the linker from the module's VERSION file.
+var version = "dev"
+
+// errUsage is returned for a command line that makes no sense: exit code 2.
+var errUsage = errors.New("usage")
+
+func main() {
+	beSmall()
+	// A closed stdout is an error to be returned and said, not a silent death.
+	signal.Ignore(syscall.SIGPIPE)
+	// net/http has words for the standard logger, too.
+	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stderr, nil)))
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	switch err := run(ctx, os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr); {
+	case err == nil:
+	case errors.Is(err, errUsage):
+		os.Exit(2)
+	default:
+		slog.Error(err.Error())
+		os.Exit(1)
+	}
+}
+
+// beSmall sets what the Go runtime would choose for a program with work for many
+// cores. Here one goroutine does it all, and allocates nothing per line: what
+// garbage there is comes from probes. With one P no thread spins in search of work
+// after each wake-up, which is a fifth of what following a live file costs; and
+// collecting at a heap of 1 MiB instead of 4 keeps 3 MiB out of every Pod. The
+// environment goes first, as ever.
+func beSmall() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(1)
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(25)
+	}
+}
+
+// run follows the log until ctx is done, and then drains. Standard output carries
+// records and nothing else; diagnostics go to stderr, as JSON.
+func run(ctx context.Context, args []string, lookupEnv func(string) (string, bool), stdout, stderr io.Writer) error {
+	var cfg config
+	flags := flag.NewFlagSet("log-sidecar", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.Usage = func() { _ = cfg.printUsage(stderr) }
+	showVersion := flags.Bool("version", false, "")
+	showHelp := flags.Bool("help", false, "")
+	flags.BoolVar(showHelp, "h", false, "")
+	switch err := flags.Parse(args); {
+	case err != nil:
+		return errUsage
+	case flags.NArg() > 0:
+		fmt.Fprintf(stderr, "log-sidecar takes no arguments, got %q\n", flags.Arg(0))
+		flags.Usage()
+		return errUsage
+	case *showVersion:
+		_, err := fmt.Fprintln(stdout, "log-sidecar", version)
+		return err
+	case *showHelp:
+		return cfg.printUsage(stdout)
+	}
+	if err := cfg.load(lookupEnv); err != nil {
+		return err
+	}
+	log := slog.New(slog.NewJSONHandler(stderr, nil))
+
+	host, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("get host name: %w", err)
+	}
+	printer := enrich.NewPrinter(stdout, enrich.NewEncoder(host, cfg.extraFields))
+	settings := tail.Config{
+		Path:         cfg.logPath,
+		StateDir:     cfg.stateDir,
+		MaxLineBytes: cfg.maxLineBytes,
+		PollInterval: cfg.pollInterval,
+		Sink:         printer,
+		Log:          log,
+	}
+	if cfg.app != nil {
+		settings.Ended = cfg.app.Ended
+	}
+	tailer, err := tail.New(settings)
+	if err != nil {
+		return fmt.Errorf("STATE_DIR=%s: %w: want a directory that can be written, or nothing", cfg.stateDir, err)
+	}
+	listener, err := net.Listen("tcp", cfg.listenAddr)
+	if err != nil {
+		return fmt.Errorf("LISTEN_ADDR=%s: %w: want an address of this machine that is free", cfg.listenAddr, err)
+	}
+	server := &http.Server{
+		Handler:     (&routes{cfg: &cfg, tailer: tailer, printer: printer}).handler(),
+		ReadTimeout: 5 * time.Second,
+		ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	defer server.Close() // after the drain: /health answers until the end
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	log.Info("following", "version", version, "path", cfg.logPath, "address", listener.Addr().String())
+	return follow(ctx, tailer, served, cfg.drainTimeout, log)
+}
+
+// follow runs the tailer until the drain that follows ctx is over, or has taken
+// longer than timeout, or is ended by a second signal.
+func follow(ctx context.Context, tailer *tail.Tailer, served <-chan error, timeout time.Duration, log *slog.Logger) error {
+	abort, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	tailed := make(chan error, 1)
+	go func() { tailed <- tailer.Run(ctx, abort) }()
+
+	select {
+	case err := <-tailed:
+		if ctx.Err() == nil || err != nil {
+			return fmt.Errorf("follow the log: %w", err)
+		}
+		return nil
+	case err := <-served:
+		return fmt.Errorf("serve HTTP: %w", err)
+	case <-ctx.Done():
+	}
+	again, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	log.Info("draining", "timeout", timeout.String())
+
+	var reason string
+	select {
+	case err := <-tailed:
+		if err != nil {
+			return fmt.Errorf("drain: %w", err)
+		}
+		log.Info("stopped", "lines", tailer.Status().Lines)
+		return nil
+	case <-time.After(timeout):
+		reason = "not done within " + timeout.String()
+	case <-again.Done():
+		reason = "second signal"
+	}
+	// The tailer may hang in a write to stdout, so it is not waited for.
+	return fmt.Errorf("drain: %s: %d bytes are left behind", reason, tailer.Status().Lag)
+}

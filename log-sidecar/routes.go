@@ -1,0 +1,138 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"sidecar.example/log-sidecar/internal/enrich"
+	"sidecar.example/log-sidecar/internal/tail"
+)
+
+const (
+	// blockedAfter is how long a write to stdout may take before it counts as blocked.
+	blockedAfter = time.Second
+
+	// stuckAfter is how long the tail loop may be silent beyond the time that it
+	// sleeps by itself.
+	stuckAfter = 10 * time.Second
+)
+
+// routes answers /health and /metrics.
+type routes struct {
+	cfg     *config
+	tailer  *tail.Tailer
+	printer *enrich.Printer
+}
+
+func (r *routes) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /health", r.health)
+	mux.HandleFunc("GET /metrics", r.metrics)
+	return mux
+}
+
+// report is the body of /health.
+type report struct {
+	Status         string     `json:"status"`
+	Reasons        []string   `json:"reasons,omitempty"` // why it is not healthy
+	LinesProcessed int64      `json:"lines_processed"`
+	App            string     `json:"app"`       // healthy, failing or unchecked
+	File           string     `json:"file"`      // missing, open, held or failing
+	Stdout         string     `json:"stdout"`    // open or blocked
+	Watch          string     `json:"watch"`     // inotify or poll
+	LagBytes       int64      `json:"lag_bytes"` // in the log and not printed
+	LastLineAt     *time.Time `json:"last_line_at"`
+	Version        string     `json:"version"`
+}
+
+// health answers 503 only where a restart of the sidecar would help: the kubelet
+// restarts it then. An app that fails, a collector that does not read and a log
+// that is not there yet are no such things; they make it degraded.
+func (r *routes) health(w http.ResponseWriter, request *http.Request) {
+	status := r.tailer.Status()
+	body := report{
+		Status:         "healthy",
+		LinesProcessed: status.Lines,
+		App:            "unchecked",
+		File:           status.File,
+		Stdout:         "open",
+		Watch:          "inotify",
+		LagBytes:       status.Lag,
+		Version:        version,
+	}
+	degraded := func(format string, args ...any) {
+		body.Status = "degraded"
+		body.Reasons = append(body.Reasons, fmt.Sprintf(format, args...))
+	}
+	if r.cfg.app != nil {
+		body.App = "healthy"
+		if err := r.cfg.app.Check(request.Context()); err != nil {
+			body.App = "failing"
+			degraded("app: %v", err)
+		}
+	}
+	switch {
+	case status.File == "missing":
+		degraded("file: %s is not there", r.cfg.logPath)
+	case status.Error != "":
+		degraded("file: %s", status.Error)
+	}
+	blocked := r.printer.Blocked()
+	if blocked > blockedAfter {
+		body.Stdout = "blocked"
+		degraded("stdout: blocked for %s", blocked.Round(time.Second))
+	}
+	if status.Polling {
+		body.Watch = "poll"
+	}
+	if !status.LastLine.IsZero() {
+		last := status.LastLine.UTC().Truncate(time.Millisecond)
+		body.LastLineAt = &last
+	}
+	code := http.StatusOK
+	if silent := time.Since(status.LastLook); blocked == 0 && silent > r.tailer.LongestWait()+stuckAfter {
+		code = http.StatusServiceUnavailable
+		degraded("tail loop: silent for %s", silent.Round(time.Second))
+		body.Status = "unhealthy"
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(body) // the client may be gone
+}
+
+// metrics answers in the Prometheus text format.
+func (r *routes) metrics(w http.ResponseWriter, _ *http.Request) {
+	status := r.tailer.Status()
+	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+	for _, m := range []struct {
+		name, kind, help string
+		value            any
+	}{
+		{"lines_total", "counter", "Lines printed.", status.Lines},
+		{"bytes_total", "counter", "Bytes of the log printed.", status.Bytes},
+		{"lag_bytes", "gauge", "Bytes that are in the log and not printed yet.", status.Lag},
+		{"rotations_total", "counter", "Files finished and left for the next one.", status.Rotations},
+		{"truncations_total", "counter", "Times the log was found truncated.", status.Truncations},
+		{"gaps_total", "counter", "Times the file with the checkpoint was gone, so that lines may be missing.", status.Gaps},
+		{"malformed_lines_total", "counter", "Lines that were not JSON and were printed as a string.", r.printer.Malformed()},
+		{"split_lines_total", "counter", "Lines longer than MAX_LINE_BYTES, printed in pieces.", status.SplitLines},
+		{"write_blocked_seconds_total", "counter", "Time spent in writes to stdout.", r.printer.Writing().Seconds()},
+		{"polling", "gauge", "1 while no file events can be had and the log is polled.", boolean(status.Polling)},
+	} {
+		name := "log_sidecar_" + m.name
+		fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s %s\n%s %v\n", name, m.help, name, m.kind, name, m.value)
+	}
+	const info = "log_sidecar_build_info"
+	_, _ = io.WriteString(w, "# HELP "+info+" The version, as a label.\n# TYPE "+info+" gauge\n"+
+		info+"{version=\""+version+"\"} 1\n")
+}
+
+func boolean(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,335 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"sidecar.example/log-sidecar/internal/enrich"
+	"sidecar.example/log-sidecar/internal/tail"
+)
+
+// metric is the value of one of the sidecar's metrics.
+func (sc *sidecar) metric(t *testing.T, name string) float64 {
+	t.Helper()
+	_, body := sc.get(t, "/metrics")
+	found := regexp.MustCompile(`(?m)^log_sidecar_` + name + ` (.*)$`).FindSubmatch(body)
+	require.NotNil(t, found, "%s in %s", name, body)
+	value, err := strconv.ParseFloat(string(found[1]), 64)
+	require.NoError(t, err)
+	return value
+}
+
+func TestHealthy(t *testing.T) {
+	s := newSite(t)
+	app := s.newApp(t)
+	sc := s.start(t)
+	app.write(t, "one\ntwo\nunfinished")
+	sc.prints(t, "one", "two")
+	h := sc.becomes(t, "two lines and a half", func(h report) bool {
+		return h.LinesProcessed == 2 && h.LagBytes == int64(len("unfinished"))
+	})
+
+	require.NotNil(t, h.LastLineAt)
+	assert.WithinDuration(t, time.Now(), *h.LastLineAt, time.Minute)
+	h.LastLineAt = nil
+	assert.Equal(t, report{
+		Status: "healthy", LinesProcessed: 2, App: "healthy", File: "open", Stdout: "open",
+		Watch: "inotify", LagBytes: int64(len("unfinished")), Version: "1.2.3-test",
+	}, h)
+}
+
+func TestHealthIsJSONWithTheFieldsInTheReadersOrder(t *testing.T) {
+	sc := newSite(t).start(t)
+	sc.becomes(t, "watching", func(h report) bool { return h.Watch == "inotify" })
+	response, err := http.Get("http://" + sc.address + "/health")
+	require.NoError(t, err)
+	body, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	assert.Equal(t, "application/json", response.Header.Get("Content-Type"))
+	assert.Regexp(t, `^\{"status":"degraded","reasons":\["file: .* is not there"\],"lines_processed":0,"app":"unchecked",`+
+		`"file":"missing","stdout":"open","watch":"inotify","lag_bytes":0,"last_line_at":null,"version":"1.2.3-test"\}\n$`, string(body))
+}
+
+func TestOnlyTheTwoPathsAreServed(t *testing.T) {
+	sc := newSite(t).start(t)
+	for _, path := range []string{"/", "/healthz", "/health/", "/debug/pprof/"} {
+		status, _ := sc.get(t, path)
+		assert.Equal(t, http.StatusNotFound, status, path)
+	}
+	response, err := http.Post("http://"+sc.address+"/health", "", nil)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	assert.Equal(t, http.StatusMethodNotAllowed, response.StatusCode)
+}
+
+func TestDegradedWhileTheAppIsNotHealthy(t *testing.T) {
+	s := newSite(t)
+	app := s.newApp(t)
+	sc := s.start(t)
+	healthy := func(h report) bool { return h.Status == "healthy" && h.App == "healthy" && h.Reasons == nil }
+	failing := func(reason string) func(report) bool {
+		return func(h report) bool {
+			return h.Status == "degraded" && h.App == "failing" && len(h.Reasons) == 1 &&
+				strings.HasPrefix(h.Reasons[0], "app: ") && strings.Contains(h.Reasons[0], reason)
+		}
+	}
+	sc.becomes(t, "healthy", healthy)
+	app.status.Store(http.StatusInternalServerError)
+	sc.becomes(t, "failing", failing("status 500"))
+	app.status.Store(0)
+	sc.becomes(t, "hanging", failing("deadline exceeded"))
+	app.status.Store(http.StatusNoContent)
+	sc.becomes(t, "healthy again", healthy)
+	app.hangUp()
+	sc.becomes(t, "refusing", failing("refused"))
+	app.write(t, "still followed\n")
+	sc.prints(t, "still followed")
+}
+
+// What speaks no HTTP makes net/http complain to the standard logger; stderr is
+// JSON all the same, as is checked at the end of every test.
+func TestAppThatSpeaksNoHTTPIsDegraded(t *testing.T) {
+	s := newSite(t)
+	s.write(t, "one\n")
+	address := greeter(t)
+	s.set("APP_HEALTH_URL=http://" + address)
+	sc := s.start(t)
+	for range 5 {
+		sc.becomes(t, "failing", func(h report) bool { return h.App == "failing" })
+	}
+}
+
+// greeter is the address of something that speaks first, as HTTP servers never do.
+func greeter(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.WriteString(conn, "220 at your service\r\n")
+			_, _ = conn.Read(make([]byte, 1024))
+			_ = conn.Close()
+		}
+	}()
+	return listener.Addr().String()
+}
+
+func TestDegradedWhileTheFileIsMissing(t *testing.T) {
+	s := newSite(t)
+	sc := s.start(t)
+	missing := func(h report) bool {
+		return h.Status == "degraded" && h.File == "missing" && len(h.Reasons) == 1 && h.Reasons[0] == "file: "+s.log+" is not there"
+	}
+	open := func(h report) bool { return h.Status == "healthy" && h.File == "open" }
+	sc.becomes(t, "missing", missing)
+	s.write(t, "one\n")
+	sc.becomes(t, "there", open)
+	require.NoError(t, os.Remove(s.log))
+	sc.becomes(t, "deleted", missing)
+	s.write(t, "two\n")
+	sc.becomes(t, "there again", open)
+	sc.prints(t, "one", "two")
+}
+
+func TestDegradedWhileTheFileCannotBeRead(t *testing.T) {
+	s := newSite(t, "POLL_INTERVAL=50ms")
+	s.runAs(t, nobody)
+	s.write(t, "one\n")
+	require.NoError(t, os.Chmod(s.log, 0o600))
+	sc := s.start(t)
+	sc.becomes(t, "failing", func(h report) bool {
+		return h.Status == "degraded" && h.File == "failing" && len(h.Reasons) == 1 && strings.Contains(h.Reasons[0], "permission denied")
+	})
+	require.NoError(t, os.Chmod(s.log, 0o644))
+	sc.becomes(t, "open", func(h report) bool { return h.Status == "healthy" })
+	sc.prints(t, "one")
+	assert.Len(t, sc.stderr.messages("cannot be read"), 1)
+}
+
+// All that can hang does: the app after accepting, stdout, and a client of /health
+// that never ends its request.
+func TestHealthAnswersWithinASecondWhateverHangs(t *testing.T) {
+	s := newSite(t)
+	app := s.newApp(t)
+	app.status.Store(0)
+	sc := s.startUnread(t)
+	for range 50 {
+		conn, err := net.Dial("tcp", sc.address)
+		require.NoError(t, err)
+		defer conn.Close()
+		_, err = io.WriteString(conn, "GET /health HTTP/1.1\r\nHost:")
+		require.NoError(t, err)
+	}
+	app.write(t, numbered(0, 50_000))
+	h := sc.becomes(t, "all of it", func(h report) bool { return len(h.Reasons) == 2 }) // each answer in time, or get fails
+	assert.Equal(t, "degraded", h.Status)
+	assert.Equal(t, "failing", h.App)
+	assert.Equal(t, "blocked", h.Stdout)
+	assert.Contains(t, h.Reasons[1], "stdout: blocked for ")
+
+	var asking sync.WaitGroup
+	for range 20 {
+		asking.Go(func() {
+			client := http.Client{Timeout: time.Second}
+			response, err := client.Get("http://" + sc.address + "/health")
+			if assert.NoError(t, err) {
+				assert.Equal(t, http.StatusOK, response.StatusCode)
+				assert.NoError(t, response.Body.Close())
+			}
+		})
+	}
+	asking.Wait()
+}
+
+// A tail loop that is dead is what a restart helps; played by one that never ran.
+func TestUnhealthyWhenTheTailLoopIsSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		printer := enrich.NewPrinter(io.Discard, enrich.NewEncoder("pod-0", nil))
+		tailer, err := tail.New(tail.Config{
+			Path: t.TempDir() + "/access.log", StateDir: t.TempDir(), MaxLineBytes: 100,
+			PollInterval: time.Second, Sink: printer, Log: slog.New(slog.DiscardHandler),
+		})
+		require.NoError(t, err)
+		handler := (&routes{cfg: &config{}, tailer: tailer, printer: printer}).handler()
+		ask := func() *httptest.ResponseRecorder {
+			w := httptest.NewRecorder()
+			handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/health", http.NoBody))
+			return w
+		}
+		time.Sleep(tailer.LongestWait() + stuckAfter) // of the bubble's clock
+		assert.Equal(t, http.StatusOK, ask().Code)
+		time.Sleep(time.Second)
+		assert.Equal(t, http.StatusServiceUnavailable, ask().Code)
+		assert.Contains(t, ask().Body.String(), `"status":"unhealthy"`)
+		assert.Contains(t, ask().Body.String(), `tail loop: silent for 16s`)
+	})
+}
+
+func TestMetricsAreThoseOfTheContract(t *testing.T) {
+	long := strings.Repeat("long", 100)
+	s := newSite(t, "MAX_LINE_BYTES=100")
+	sc := s.start(t)
+	s.write(t, "text\n{}\n"+long+"\n")
+	s.rotate(t)
+	s.write(t, "after a rotation\n")
+	sc.prints(t, "text", "{}", long[:100], long[100:200], long[200:300], long[300:], "after a rotation")
+	require.NoError(t, os.Truncate(s.log, 0))
+	s.write(t, "after a truncation\n")
+	eventually(t, "the line after the truncation", func() bool {
+		return sc.metric(t, "lines_total") == 5 && sc.metric(t, "lag_bytes") == 0
+	})
+
+	for name, want := range map[string]float64{
+		"bytes_total":           float64(len("text\n{}\n") + 401 + len("after a rotation\n") + len("after a truncation\n")),
+		"lag_bytes":             0,
+		"rotations_total":       1,
+		"truncations_total":     1,
+		"gaps_total":            0,
+		"malformed_lines_total": 3,
+		"split_lines_total":     1,
+		"polling":               0,
+
+		`build_info{version="1.2.3-test"}`: 1,
+	} {
+		assert.InDelta(t, want, sc.metric(t, regexp.QuoteMeta(name)), 0, name)
+	}
+	assert.Positive(t, sc.metric(t, "write_blocked_seconds_total"))
+}
+
+func TestPromtoolHasNothingToSayAboutTheMetrics(t *testing.T) {
+	promtool, err := exec.LookPath("promtool")
+	if err != nil {
+		t.Skip("promtool is not installed: it comes with Debian's package prometheus")
+	}
+	s := newSite(t)
+	sc := s.start(t)
+	s.write(t, "one\n")
+	sc.prints(t, "one")
+	_, body := sc.get(t, "/metrics")
+	check := exec.Command(promtool, "check", "metrics")
+	check.Stdin = strings.NewReader(string(body))
+	said, err := check.CombinedOutput()
+	assert.NoError(t, err)
+	assert.Empty(t, string(said))
+}
+
+func TestGapIsCountedAndSaid(t *testing.T) {
+	s := newSite(t)
+	s.write(t, "one\n")
+	first := s.start(t)
+	first.prints(t, "one")
+	first.signal(t, syscall.SIGTERM)
+	require.Equal(t, 0, first.exits(t))
+	s.write(t, "lost\n")
+	require.NoError(t, os.Remove(s.log))
+	s.write(t, "kept\n")
+
+	second := s.start(t)
+	second.prints(t, "kept")
+	eventually(t, "a gap", func() bool { return second.metric(t, "gaps_total") == 1 })
+	assert.Len(t, second.stderr.messages("lines may be missing"), 1)
+}
+
+// run itself, so that the race detector sees it: lines, probes and the drain at once.
+func TestRunInThisProcess(t *testing.T) {
+	s := newSite(t)
+	app := s.newApp(t)
+	sc := &sidecar{ended: make(chan struct{})}
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		defer close(sc.ended)
+		assert.NoError(t, run(ctx, nil, s.lookup, &sc.out, &sc.stderr))
+	}()
+	sc.awaitServing(t)
+
+	var probing sync.WaitGroup
+	for _, path := range []string{"/health", "/metrics"} {
+		probing.Go(func() {
+			for range 20 {
+				response, err := http.Get("http://" + sc.address + path)
+				if assert.NoError(t, err) {
+					assert.NoError(t, response.Body.Close())
+				}
+			}
+		})
+	}
+	for i := range 10 {
+		app.write(t, numbered(100*i, 100*(i+1)))
+		if i%3 == 2 {
+			app.rotate(t)
+		}
+	}
+	sc.printsNumbered(t, 1000)
+	probing.Wait()
+	cancel()
+	app.write(t, numbered(1000, 1001))
+	app.end(t)
+	eventually(t, "the end", sc.hasEnded)
+	sc.printsNumbered(t, 1001)
+	sc.stderr.assertDiagnosticsOnly(t)
+	_, err := http.Get("http://" + sc.address + "/health")
+	assert.Error(t, err, "the port is closed")
+}

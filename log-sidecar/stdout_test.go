@@ -1,0 +1,93 @@
+package main
+
+import (
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestStdoutThatNobodyReadsIsWaitedFor(t *testing.T) {
+	const lines = 200_000
+	s := newSite(t)
+	app := s.newApp(t)
+	sc := s.startUnread(t)
+	written := 0
+	for n := range 20 {
+		text := numbered(n*lines/20, (n+1)*lines/20)
+		app.write(t, text)
+		written += len(text)
+		if n == 10 {
+			app.rotate(t)
+		}
+	}
+	h := sc.becomes(t, "blocked", func(h report) bool { return h.Stdout == "blocked" })
+	assert.Equal(t, "degraded", h.Status)
+	assert.Equal(t, "open", h.File)
+	assert.Greater(t, sc.metric(t, "lag_bytes"), 0.9*float64(written))
+	waited := sc.metric(t, "write_blocked_seconds_total")
+	assert.Greater(t, waited, 0.9)
+	eventually(t, "the time goes on", func() bool { return sc.metric(t, "write_blocked_seconds_total") > waited })
+	sc.assertSmall(t)
+
+	sc.read()
+	sc.printsNumbered(t, lines)
+	sc.becomes(t, "healthy, and no lag", func(h report) bool {
+		return h.Status == "healthy" && h.Stdout == "open" && h.LagBytes == 0 && h.LinesProcessed == lines
+	})
+	assert.Zero(t, sc.metric(t, "lag_bytes"))
+	sc.assertSmall(t)
+}
+
+// What was printed into the void is not counted as printed: the next one prints it.
+func TestClosedStdoutIsAnError(t *testing.T) {
+	s := newSite(t)
+	s.write(t, "one\n")
+	first := s.start(t)
+	first.prints(t, "one")
+	eventually(t, "the checkpoint", func() bool { return first.metric(t, "lag_bytes") == 0 })
+	require.NoError(t, first.stdout.Close())
+	s.write(t, "two\n")
+	assertStdoutClosed(t, first)
+	s.start(t).prints(t, "two")
+}
+
+func TestStdoutThatIsClosedFromTheStartIsAnError(t *testing.T) {
+	s := newSite(t)
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	require.NoError(t, r.Close())
+	sc := s.startWith(t, w)
+	s.write(t, "one\n")
+	assertStdoutClosed(t, sc)
+}
+
+func TestStdoutClosedWhileItBlocksIsAnError(t *testing.T) {
+	s := newSite(t)
+	s.write(t, numbered(0, 10_000))
+	sc := s.startUnread(t)
+	sc.becomes(t, "blocked", func(h report) bool { return h.Stdout == "blocked" })
+	require.NoError(t, sc.stdout.Close())
+	assertStdoutClosed(t, sc)
+}
+
+func TestStdoutOnAFullDiskIsAnError(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	s := newSite(t)
+	sc := s.startWith(t, full)
+	s.write(t, "one\n")
+	assert.Equal(t, 1, sc.exits(t))
+	assert.Len(t, sc.stderr.messages("no space left on device"), 1)
+}
+
+func assertStdoutClosed(t *testing.T, sc *sidecar) {
+	t.Helper()
+	assert.Equal(t, 1, sc.exits(t))
+	said := sc.stderr.messages("write /dev/stdout: broken pipe")
+	require.Len(t, said, 1, sc.stderr.String())
+	assert.Equal(t, "ERROR", said[0].Level)
+}
