@@ -1,0 +1,171 @@
+# `make` lists the targets.
+
+MODULES := main-app log-sidecar
+
+# App and sidecar are released independently: each has its own version.
+APP_VERSION     := $(shell cat main-app/VERSION)
+SIDECAR_VERSION := $(shell cat log-sidecar/VERSION)
+
+# REGISTRY=ghcr.io/me names the images ghcr.io/me/main-app:0.1.0 and so on.
+REGISTRY ?=
+APP_IMAGE     := $(REGISTRY:%=%/)main-app:$(APP_VERSION)
+SIDECAR_IMAGE := $(REGISTRY:%=%/)log-sidecar:$(SIDECAR_VERSION)
+
+KIND_CLUSTER ?= kind
+PORT         ?= 8080
+FUZZTIME     ?= 30s
+BENCHFLAGS   ?=
+
+# As in the Dockerfiles, so that what is tried here is what runs there.
+GO_BUILD := GOWORK=off CGO_ENABLED=0 go build -trimpath -tags nethttpomithttp2
+
+# Linters are pinned, and built by Go: nothing to install.
+GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+ACTIONLINT    := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+KUBE_SCORE    := go run github.com/zegl/kube-score/cmd/kube-score@v1.20.0
+
+# Left out on purpose. The first would break images that were loaded into the
+# cluster; the others belong to the owner of the cluster, who knows what may talk to
+# the Pod, how many may be away at a time, and where they should run.
+KUBE_SCORE_IGNORE := container-image-pull-policy pod-networkpolicy \
+	deployment-has-poddisruptionbudget deployment-has-host-podantiaffinity
+
+SHELL := bash
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: build ## run both on this machine; APP_ADDR, SIDECAR_ADDR and LOG_DIR can be set
+	@deploy/run.sh
+
+.PHONY: build
+build: ## build bin/main-app and bin/log-sidecar
+	@echo 'building bin/main-app $(APP_VERSION) and bin/log-sidecar $(SIDECAR_VERSION)'
+	@cd main-app && $(GO_BUILD) -ldflags '-s -w -X main.version=$(APP_VERSION)' -o ../bin/main-app .
+	@cd log-sidecar && $(GO_BUILD) -ldflags '-s -w -X main.version=$(SIDECAR_VERSION)' -o ../bin/log-sidecar .
+
+# Each module on its own first, as its image is built: a workspace can hide that a
+# module's go.mod is broken. What was tested so is cached for the second round.
+.PHONY: test
+test: build ## test both modules under the race detector, each alone and in the workspace
+	@set -e; for work in off "$(CURDIR)/go.work"; do for module in $(MODULES); do \
+		echo "== go test -race: $$module, GOWORK=$$work"; \
+		(cd $$module && GOWORK=$$work go test -race ./...); \
+	done; done
+	@echo '== make run'; deploy/run_test.sh
+
+.PHONY: lint
+lint: lint-go lint-sh lint-yaml lint-readme ## check the code, the scripts, the manifests, the workflows, the README
+
+.PHONY: lint-go
+lint-go:
+	@echo '== gofmt'; files=$$(gofmt -l $(MODULES)); [ -z "$$files" ] || { echo "gofmt -w $$files"; exit 1; }
+	@set -e; for module in $(MODULES); do cd $(CURDIR)/$$module; \
+		for target in '' linux/arm64 darwin/arm64; do \
+			echo "== go vet: $$module $$target"; \
+			GOOS=$${target%/*} GOARCH=$${target#*/} go vet ./...; \
+		done; \
+		echo "== golangci-lint: $$module"; $(GOLANGCI_LINT) run ./...; \
+	done
+
+# SC2317: older versions of shellcheck take what a trap calls for unreachable.
+.PHONY: lint-sh
+lint-sh:
+	@if command -v shellcheck >/dev/null; then echo '== shellcheck'; shellcheck -e SC2317 deploy/*.sh .ci/run; \
+		else echo '== shellcheck: skipped, it is not installed'; fi
+
+.PHONY: lint-yaml
+lint-yaml:
+	@echo '== actionlint'; $(ACTIONLINT)
+	@echo '== kube-score'; for dir in deploy deploy/native-sidecar; do \
+		$(KUBE_SCORE) score --output-format ci $(KUBE_SCORE_IGNORE:%=--ignore-test %) $$dir/*.yaml | grep -v '^\[\(OK\|SKIPPED\)\]'; \
+		[ "$${PIPESTATUS[0]}" = 0 ] || exit 1; done
+	@echo '== the manifests name the versions in main-app/VERSION and log-sidecar/VERSION'; \
+		for file in deploy/deployment.yaml deploy/native-sidecar/deployment.yaml; do \
+			for image in main-app:$(APP_VERSION) log-sidecar:$(SIDECAR_VERSION); do \
+				grep -q "image: $$image$$" $$file || { echo "$$file does not name $$image"; exit 1; }; \
+			done; done
+	@echo '== the two Deployments differ only in what makes a native sidecar'; \
+		fields() { sed -e 's/ *#.*//' -e 's/^ *//' -e '/^$$/d' "$$1" | sort; }; \
+		diff <(printf '> %s\n' initContainers: 'restartPolicy: Always') \
+			<(diff <(fields deploy/deployment.yaml) <(fields deploy/native-sidecar/deployment.yaml) \
+				| grep '^[<>]' | grep -v terminationGracePeriodSeconds)
+
+.PHONY: lint-readme
+lint-readme:
+	@echo '== every test, file and target that the README names is there'; \
+		for name in $$(grep -o '`Test[A-Za-z0-9]*`' README.md | tr -d '`' | sort -u); do \
+			grep -rqs "^func $$name(" $(MODULES) || { echo "README.md names $$name"; exit 1; }; done; \
+		for file in $$(grep -o ']([a-z.][^):]*)' README.md | tr -d '])('); do \
+			[ -e "$$file" ] || { echo "README.md names $$file"; exit 1; }; done; \
+		for target in $$(grep -o '^make [a-z0-9 -]*' README.md | sed 's/^make //' | tr ' ' '\n' | sort -u); do \
+			grep -q "^$$target:" Makefile || { echo "README.md names make $$target"; exit 1; }; done
+
+.PHONY: fuzz
+fuzz: ## run every fuzz test for FUZZTIME (30s)
+	@set -e; for module in $(MODULES); do cd $(CURDIR)/$$module; for package in $$(go list ./...); do \
+		for test in $$(go test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+			echo "== $$package $$test"; go test -run '^$$' -fuzz "^$$test\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s $$package; \
+		done; done; done
+
+.PHONY: bench
+bench: build ## measure the built sidecar beside others; BENCHFLAGS=-help
+	@cd log-sidecar && go run ./bench $(BENCHFLAGS)
+
+.PHONY: docker-build
+docker-build: ## build both images; REGISTRY= prefixes their names
+	DOCKER_BUILDKIT=1 docker build -t $(APP_IMAGE) main-app
+	DOCKER_BUILDKIT=1 docker build -t $(SIDECAR_IMAGE) log-sidecar
+
+.PHONY: docker-test
+docker-test: ## check what is in both images, and that they run read-only
+	@deploy/images_test.sh $(APP_IMAGE) $(SIDECAR_IMAGE)
+
+.PHONY: docker-push
+docker-push: ## push both images to REGISTRY
+	docker push $(APP_IMAGE)
+	docker push $(SIDECAR_IMAGE)
+
+.PHONY: kind-load
+kind-load: ## copy both images into the kind cluster KIND_CLUSTER
+	kind load docker-image --name $(KIND_CLUSTER) $(APP_IMAGE) $(SIDECAR_IMAGE)
+
+# The manifests name the images without a registry. `kubectl set image --local`
+# changes the names on the way to the cluster and leaves the files as they are.
+define apply
+	kubectl apply -f deploy/service.yaml
+	$(if $(REGISTRY),kubectl set image --local -f $(1) -o yaml main-app=$(APP_IMAGE) log-sidecar=$(SIDECAR_IMAGE) | \
+		kubectl apply -f -,kubectl apply -f $(1))
+	kubectl rollout status deployment/app-with-sidecar --timeout=2m
+endef
+
+.PHONY: deploy
+deploy: ## deploy the plain variant, with the images of REGISTRY
+	$(call apply,deploy/deployment.yaml)
+
+.PHONY: deploy-native
+deploy-native: ## deploy the native sidecar (Kubernetes 1.29 and later)
+	$(call apply,deploy/native-sidecar/deployment.yaml)
+
+.PHONY: undeploy
+undeploy: ## delete what deploy or deploy-native has made
+	kubectl delete --ignore-not-found -f deploy/
+
+.PHONY: port-forward
+port-forward: ## make the Service reachable at localhost:PORT (8080)
+	kubectl port-forward svc/app-with-sidecar $(PORT):80
+
+.PHONY: logs
+logs: ## follow what the sidecars of all Pods print
+	kubectl logs -f -l app.kubernetes.io/name=app-with-sidecar -c log-sidecar --tail=-1 --max-log-requests=20
+
+.PHONY: e2e
+e2e: ## test both variants on the cluster that kubectl points at
+	@REGISTRY=$(REGISTRY) deploy/e2e.sh
+
+.PHONY: clean
+clean: ## remove bin/
+	rm -rf bin

@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# Runs main-app and log-sidecar on this machine as a Pod runs them: two processes
+# that share nothing but a directory. Needs bin/main-app and bin/log-sidecar, which
+# `make run` builds first.
+#
+#   APP_ADDR      where main-app listens                 (localhost:8080)
+#   SIDECAR_ADDR  where log-sidecar listens              (localhost:9090)
+#   LOG_DIR       where the log goes, and stays          (a directory that is removed)
+#
+# Every other variable of the two programs is passed on.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+bold='' green='' red='' plain=''
+if [ -t 1 ]; then
+  bold=$'\e[1m' green=$'\e[32m' red=$'\e[31m' plain=$'\e[0m'
+fi
+
+work=$(mktemp -d)
+log_dir=${LOG_DIR:-$work/log}
+state_dir=$work/state
+mkdir -p "$log_dir" "$state_dir"
+
+app='' sidecar=''
+
+alive() { [ -n "$1" ] && kill -0 "$1" 2>/dev/null; }
+
+# end PID: let it finish; a second Ctrl-C meanwhile does not.
+end() {
+  alive "$1" || return 0
+  kill -TERM "$1"
+  trap 'kill -KILL "$1" 2>/dev/null || true' INT TERM HUP
+  wait "$1" || true
+}
+
+clean_up() {
+  trap - EXIT
+  end "$app"
+  end "$sidecar"
+  rm -rf "$work"
+}
+trap clean_up EXIT
+trap 'exit 0' INT TERM HUP
+
+# fail PROGRAM: it has ended; show the last thing it said, without the JSON around it.
+fail() {
+  printf '%s✗ %s has ended:%s %s\n' "$red" "$1" "$plain" \
+    "$(tail -n 1 "$work/$1.stderr" | sed -e 's/.*"msg":"//' -e 's/"[,}].*//' -e 's/\\"/"/g')" >&2
+  exit 1
+}
+
+# started PROGRAM PID: wait until it says which address it listens on, and print it.
+# The port alone proves nothing: it may be somebody else's.
+started() {
+  local address
+  while :; do
+    address=$(sed -n 's/.*"address":"\([^"]*\)".*/\1/p' "$work/$1.stderr" | head -n 1)
+    [ -z "$address" ] || break
+    alive "$2" || fail "$1"
+    sleep 0.05
+  done
+  case $address in
+    '[::]:'* | 0.0.0.0:* | 127.0.0.1:*) address=localhost:${address##*:} ;;
+  esac
+  echo "$address"
+}
+
+# Job control gives each program a process group of its own: Ctrl-C reaches this
+# script alone, which then ends them in order, each with one signal.
+set -m
+LISTEN_ADDR=${APP_ADDR:-localhost:8080} LOG_PATH=$log_dir/access.log \
+  SHUTDOWN_DELAY=${SHUTDOWN_DELAY:-0s} \
+  bin/main-app 2>"$work/main-app.stderr" &
+app=$!
+set +m
+app_addr=$(started main-app "$app")
+
+set -m
+LISTEN_ADDR=${SIDECAR_ADDR:-localhost:9090} LOG_PATH=$log_dir/access.log \
+  STATE_DIR=$state_dir APP_HEALTH_URL=http://$app_addr/healthz \
+  bin/log-sidecar 2>"$work/log-sidecar.stderr" &
+sidecar=$!
+set +m
+sidecar_addr=$(started log-sidecar "$sidecar")
+
+cat <<END
+${green}✓${plain} main-app     http://$app_addr  appends to $log_dir/access.log
+${green}✓${plain} log-sidecar  http://$sidecar_addr  follows it, and prints here  (/health, /metrics)
+
+Now type in another terminal:   ${bold}curl $app_addr/api/users${plain}
+Ctrl-C ends both. What log-sidecar prints:
+
+END
+
+while alive "$app" && alive "$sidecar"; do
+  sleep 0.2
+done
+if alive "$app"; then fail log-sidecar; else fail main-app; fi
