@@ -46,8 +46,9 @@ func (t *Tailer) drain(abort context.Context) error {
 				}
 			}
 		}
-		pause(drainPause)
-		if abort.Err() != nil {
+		select {
+		case <-time.After(drainPause):
+		case <-abort.Done():
 			return errAborted
 		}
 	}

@@ -16,8 +16,6 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // A Sink takes lines, in order, from one goroutine. The slices are valid only
@@ -89,7 +87,7 @@ type Tailer struct {
 	resumed bool          // the checkpoint of an earlier life has been looked for
 	heldAt  time.Time     // since when a rotated file has been held
 	retry   time.Duration // look again after this, whatever the events say; 0: no hurry
-	timer   *time.Timer
+	alarm   *alarm        // nil outside of Run
 }
 
 // New opens the checkpoint; its error is about StateDir.
@@ -102,7 +100,7 @@ func New(cfg Config) (*Tailer, error) {
 	case err != nil:
 		return nil, err
 	}
-	t := &Tailer{cfg: cfg, watch: newWatch(cfg.Path, cfg.Log), timer: time.NewTimer(0), resumed: at.isZero()}
+	t := &Tailer{cfg: cfg, watch: newWatch(cfg.Path, cfg.Log), resumed: at.isZero()}
 	t.reader = reader{sink: cfg.Sink, store: store, stats: &t.stats, maxLine: cfg.MaxLineBytes, log: cfg.Log, at: at}
 	t.reader.isNext = t.isNext
 	t.become(missing)
@@ -112,8 +110,12 @@ func New(cfg Config) (*Tailer, error) {
 // Run follows the log until ctx is done, and then drains it: it returns nil when
 // everything is printed and nobody can write any more, and an error when abort is
 // done before that, or when the sink fails.
-func (t *Tailer) Run(ctx, abort context.Context) error {
+func (t *Tailer) Run(ctx, abort context.Context) (err error) {
 	defer t.watch.close()
+	if t.alarm, err = newAlarm(); err != nil {
+		return err
+	}
+	defer t.alarm.Close()
 	var (
 		rest time.Duration // between two looks, while there is something to see
 		last time.Time     // when there was something to wake up for
@@ -129,7 +131,8 @@ func (t *Tailer) Run(ctx, abort context.Context) error {
 		if n > 0 || woken {
 			rest, last = nextRest(rest, last)
 			if rest > 0 {
-				pause(rest)
+				t.alarm.Reset(rest)
+				<-t.alarm.C // the events are left alone: unread, the kernel merges them
 				woken, renew = false, false
 				continue
 			}
@@ -151,14 +154,6 @@ func nextRest(rest time.Duration, last time.Time) (time.Duration, time.Time) {
 	return min(max(2*rest, time.Millisecond), maxPause), now
 }
 
-// pause waits for d, or until a signal comes, and leaves the events alone
-// meanwhile: unread, they are merged by the kernel. It sleeps in the kernel, not
-// on a timer of the runtime, which wakes two more threads each time: that was a
-// fifth of what following a live file costs.
-func pause(d time.Duration) {
-	_, _ = unix.Poll(nil, int(d.Milliseconds())) // EINTR only makes it shorter
-}
-
 // wait waits until it is time to look again, and reports whether that was an
 // event that said so.
 func (t *Tailer) wait(ctx context.Context) bool {
@@ -169,7 +164,7 @@ func (t *Tailer) wait(ctx context.Context) bool {
 	if t.retry > 0 {
 		d = min(d, t.retry)
 	}
-	t.timer.Reset(d)
+	t.alarm.Reset(d)
 	events, errs := t.watch.channels()
 	select {
 	case <-events:
@@ -177,7 +172,7 @@ func (t *Tailer) wait(ctx context.Context) bool {
 	case err := <-errs:
 		t.watch.failed(err)
 		return true
-	case <-t.timer.C:
+	case <-t.alarm.C:
 	case <-ctx.Done():
 	}
 	return false
