@@ -1,22 +1,22 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"sidecar.example/log-sidecar/internal/enrich"
 	"sidecar.example/log-sidecar/internal/health"
 )
 
-// config is what the environment sets; the zero value is not usable.
+// config is what the environment sets.
 type config struct {
 	logPath      string
 	stateDir     string // empty: no checkpoint
@@ -28,155 +28,108 @@ type config struct {
 	drainTimeout time.Duration
 }
 
-// A variable is one environment variable: what -help says of it and how its
-// value is taken.
-type variable struct {
-	name     string
-	standard string // the value where the variable is not set, or empty and not mayBeEmpty
-	meaning  string
-	want     string // the allowed values, for the error message
-	set      func(value string) error
+// readConfig is the one place that says which variables there are.
+func readConfig(e *environment) config {
+	return config{
+		logPath: variable(e, "LOG_PATH", "/var/log/app/access.log", "the file to follow; it need not exist yet",
+			"the path of a file", filePath),
+		stateDir: variable(e, "STATE_DIR", "/var/lib/log-sidecar", "where the checkpoint is kept; empty keeps none",
+			wantStateDir, text),
+		listenAddr: variable(e, "LISTEN_ADDR", ":9090", "address of /health and /metrics",
+			"host:port or :port", address),
+		app: variable(e, "APP_HEALTH_URL", "http://localhost:8080/healthz", "the app's health check; empty asks nothing",
+			"an http:// or https:// URL, or nothing", healthOf),
+		extraFields: variable(e, "EXTRA_FIELDS", "", "key=value,key=value added to every record",
+			"key=value,key=value with keys that are unique and not raw, host, processed_at or partial", fields),
+		maxLineBytes: variable(e, "MAX_LINE_BYTES", "1048576", "a longer line is printed in pieces",
+			"a number of bytes from 4 to 1073741824", between(4, 1<<30, strconv.Atoi)),
+		pollInterval: variable(e, "POLL_INTERVAL", "1s", "how often to look at the file where no events can be had",
+			"a duration from 10ms to 1h, such as 1s", between(10*time.Millisecond, time.Hour, time.ParseDuration)),
+		drainTimeout: variable(e, "DRAIN_TIMEOUT", "20s", "how long the drain after SIGTERM may take",
+			"a duration of 0s or more, such as 20s", between(0, math.MaxInt64, time.ParseDuration)),
+	}
 }
+
+const wantStateDir = "a directory that can be written, or nothing"
 
 // mayBeEmpty are the variables for which empty is a value of its own.
-var mayBeEmpty = map[string]bool{"STATE_DIR": true, "APP_HEALTH_URL": true}
+var mayBeEmpty = []string{"STATE_DIR", "APP_HEALTH_URL"}
 
-// healthTimeout bounds the question to the app, so that /health answers within a
-// second whatever hangs: the kubelet's probes wait no longer.
-const healthTimeout = 500 * time.Millisecond
-
-func (c *config) variables() []variable {
-	return []variable{
-		{
-			"LOG_PATH", "/var/log/app/access.log", "the file to follow; it need not exist yet",
-			"the path of a file", filePath(&c.logPath),
-		},
-		{
-			"STATE_DIR", "/var/lib/log-sidecar", "where the checkpoint is kept; empty keeps none",
-			"a directory that can be written, or nothing", text(&c.stateDir),
-		},
-		{
-			"LISTEN_ADDR", ":9090", "address of /health and /metrics",
-			"host:port or :port", address(&c.listenAddr),
-		},
-		{
-			"APP_HEALTH_URL", "http://localhost:8080/healthz", "the app's health check; empty asks nothing",
-			"an http:// or https:// URL, or nothing", c.setApp,
-		},
-		{
-			"EXTRA_FIELDS", "", "key=value,key=value added to every record",
-			"key=value,key=value with keys that are unique and not raw, host, processed_at or partial", c.setExtraFields,
-		},
-		{
-			"MAX_LINE_BYTES", "1048576", "a longer line is printed in pieces",
-			"a number of bytes from 4 to 1073741824", number(&c.maxLineBytes, 4, 1<<30),
-		},
-		{
-			"POLL_INTERVAL", "1s", "how often to look at the file where no events can be had",
-			"a duration from 10ms to 1h, such as 1s", duration(&c.pollInterval, 10*time.Millisecond, time.Hour),
-		},
-		{
-			"DRAIN_TIMEOUT", "20s", "how long the drain after SIGTERM may take",
-			"a duration of 0s or more, such as 20s", duration(&c.drainTimeout, 0, math.MaxInt64),
-		},
-	}
+// An environment is where variables are looked up.
+type environment struct {
+	lookup func(name string) (value string, isSet bool)
+	help   []byte // a line for each variable that was asked for
+	err    error  // the first: it names the variable, its value and what is allowed
 }
 
-// load sets every field from the environment; the error names the variable, its
-// value and what is allowed.
-func (c *config) load(lookupEnv func(string) (string, bool)) error {
-	for _, v := range c.variables() {
-		value, isSet := lookupEnv(v.name)
-		if !isSet || value == "" && !mayBeEmpty[v.name] {
-			value = v.standard
-		}
-		if err := v.set(value); err != nil {
-			return fmt.Errorf("%s=%s: %w: want %s", v.name, value, err, v.want)
-		}
+// variable returns what parse makes of the variable's value, or of standard where
+// it is unset or empty.
+func variable[T any](e *environment, name, standard, meaning, want string, parse func(string) (T, error)) T {
+	e.help = fmt.Appendf(e.help, "  %-14s  %s (default %s)\n", name, meaning, standard)
+	value, isSet := e.lookup(name)
+	if !isSet || !slices.Contains(mayBeEmpty, name) {
+		value = cmp.Or(value, standard)
 	}
-	return nil
+	parsed, err := parse(value)
+	if err != nil && e.err == nil {
+		e.err = fmt.Errorf("%s=%s: %w: want %s", name, value, err, want)
+	}
+	return parsed
 }
 
-func (c *config) printUsage(w io.Writer) error {
-	fmt.Fprint(w, "Usage: log-sidecar [-help | -version]\n\n"+
-		"Follows a log file and prints each line as a JSON record. Set by the environment:\n\n")
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, v := range c.variables() {
-		fmt.Fprintf(t, "  %s\t%s\t(default %s)\n", v.name, v.meaning, v.standard)
+func text(s string) (string, error) { return s, nil }
+
+// filePath takes the path of something that is a file, if it is there.
+func filePath(s string) (string, error) {
+	if info, err := os.Stat(s); err == nil && info.IsDir() {
+		return s, errors.New("is a directory")
 	}
-	return t.Flush()
+	return s, nil
 }
 
-func (c *config) setApp(s string) (err error) {
+func address(s string) (string, error) {
+	_, port, err := net.SplitHostPort(s)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	return s, err
+}
+
+// healthOf bounds the question to the app, so that /health answers within a second
+// whatever hangs: the kubelet's probes wait no longer.
+func healthOf(s string) (*health.App, error) {
 	if s == "" {
-		c.app = nil
-		return nil
+		return nil, nil
 	}
-	c.app, err = health.NewApp(s, healthTimeout)
-	return err
+	return health.NewApp(s, 500*time.Millisecond)
 }
 
-func (c *config) setExtraFields(s string) error {
-	c.extraFields = nil
+func fields(s string) (all []enrich.Field, err error) {
 	if s == "" {
-		return nil
+		return nil, nil
 	}
-	seen := map[string]bool{"raw": true, "host": true, "processed_at": true, "partial": true}
+	taken := []string{"raw", "host", "processed_at", "partial"}
 	for pair := range strings.SplitSeq(s, ",") {
 		key, value, ok := strings.Cut(pair, "=")
 		switch {
 		case !ok || key == "":
-			return fmt.Errorf("%q is no key=value", pair)
-		case seen[key]:
-			return fmt.Errorf("key %q is taken", key)
+			return nil, fmt.Errorf("%q is no key=value", pair)
+		case slices.Contains(taken, key):
+			return nil, fmt.Errorf("key %q is taken", key)
 		}
-		seen[key] = true
-		c.extraFields = append(c.extraFields, enrich.Field{Key: key, Value: value})
+		taken = append(taken, key)
+		all = append(all, enrich.Field{Key: key, Value: value})
 	}
-	return nil
+	return all, nil
 }
 
-func text(p *string) func(string) error {
-	return func(s string) error { *p = s; return nil }
-}
-
-// filePath takes the path of something that is a file, if it is there.
-func filePath(p *string) func(string) error {
-	return func(s string) error {
-		*p = s
-		if info, err := os.Stat(s); err == nil && info.IsDir() {
-			return errors.New("is a directory")
-		}
-		return nil
-	}
-}
-
-func address(p *string) func(string) error {
-	return func(s string) error {
-		*p = s
-		_, port, err := net.SplitHostPort(s)
-		if err != nil {
-			return err
-		}
-		_, err = strconv.ParseUint(port, 10, 16)
-		return err
-	}
-}
-
-func number(p *int, least, most int) func(string) error {
-	return func(s string) (err error) {
-		if *p, err = strconv.Atoi(s); err == nil && (*p < least || *p > most) {
+// between has parse accept only what is from least to most.
+func between[T cmp.Ordered](least, most T, parse func(string) (T, error)) func(string) (T, error) {
+	return func(s string) (T, error) {
+		v, err := parse(s)
+		if err == nil && (v < least || v > most) {
 			err = errors.New("out of range")
 		}
-		return err
-	}
-}
-
-func duration(p *time.Duration, least, most time.Duration) func(string) error {
-	return func(s string) (err error) {
-		if *p, err = time.ParseDuration(s); err == nil && (*p < least || *p > most) {
-			err = errors.New("out of range")
-		}
-		return err
+		return v, err
 	}
 }

@@ -6,7 +6,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -16,6 +15,7 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 
@@ -25,6 +25,12 @@ import (
 
 // version is stamped by the linker from the module's VERSION file.
 var version = "dev"
+
+const usage = `Usage: log-sidecar [-help | -version]
+
+Follows a log file and prints each line as a JSON record. Set by the environment:
+
+%s`
 
 // errUsage is returned for a command line that makes no sense: exit code 2.
 var errUsage = errors.New("usage")
@@ -65,28 +71,22 @@ func beSmall() {
 // run follows the log until ctx is done, and then drains. Standard output carries
 // records and nothing else; diagnostics go to stderr, as JSON.
 func run(ctx context.Context, args []string, lookupEnv func(string) (string, bool), stdout, stderr io.Writer) error {
-	var cfg config
-	flags := flag.NewFlagSet("log-sidecar", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.Usage = func() { _ = cfg.printUsage(stderr) }
-	showVersion := flags.Bool("version", false, "")
-	showHelp := flags.Bool("help", false, "")
-	flags.BoolVar(showHelp, "h", false, "")
-	switch err := flags.Parse(args); {
-	case err != nil:
-		return errUsage
-	case flags.NArg() > 0:
-		fmt.Fprintf(stderr, "log-sidecar takes no arguments, got %q\n", flags.Arg(0))
-		flags.Usage()
-		return errUsage
-	case *showVersion:
+	env := &environment{lookup: lookupEnv}
+	cfg := readConfig(env)
+	switch arg := strings.Join(args, " "); arg {
+	case "":
+	case "-version", "--version":
 		_, err := fmt.Fprintln(stdout, "log-sidecar", version)
 		return err
-	case *showHelp:
-		return cfg.printUsage(stdout)
-	}
-	if err := cfg.load(lookupEnv); err != nil {
+	case "-help", "--help", "-h":
+		_, err := fmt.Fprintf(stdout, usage, env.help)
 		return err
+	default:
+		fmt.Fprintf(stderr, "unknown argument: %s\n"+usage, arg, env.help)
+		return errUsage
+	}
+	if env.err != nil {
+		return env.err
 	}
 	log := slog.New(slog.NewJSONHandler(stderr, nil))
 
@@ -108,7 +108,7 @@ func run(ctx context.Context, args []string, lookupEnv func(string) (string, boo
 	}
 	tailer, err := tail.New(settings)
 	if err != nil {
-		return fmt.Errorf("STATE_DIR=%s: %w: want a directory that can be written, or nothing", cfg.stateDir, err)
+		return fmt.Errorf("STATE_DIR=%s: %w: want %s", cfg.stateDir, err, wantStateDir)
 	}
 	listener, err := net.Listen("tcp", cfg.listenAddr)
 	if err != nil {

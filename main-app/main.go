@@ -6,7 +6,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -14,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -22,6 +22,12 @@ import (
 
 // version is stamped by the linker from the module's VERSION file.
 var version = "dev"
+
+const usage = `Usage: main-app [-help | -version]
+
+Serves HTTP and appends one JSON line per request to a log file. Set by the environment:
+
+%s`
 
 // errUsage is returned for a command line that makes no sense: exit code 2.
 var errUsage = errors.New("usage")
@@ -42,32 +48,26 @@ func main() {
 // run serves until ctx is done, then drains. Standard output carries only what
 // -help and -version print; diagnostics go to stderr, as JSON.
 func run(ctx context.Context, args []string, lookupEnv func(string) (string, bool), stdout, stderr io.Writer) error {
-	var cfg config
-	flags := flag.NewFlagSet("main-app", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.Usage = func() { _ = cfg.printUsage(stderr) }
-	showVersion := flags.Bool("version", false, "")
-	showHelp := flags.Bool("help", false, "")
-	flags.BoolVar(showHelp, "h", false, "")
-	switch err := flags.Parse(args); {
-	case err != nil:
-		return errUsage
-	case flags.NArg() > 0:
-		fmt.Fprintf(stderr, "main-app takes no arguments, got %q\n", flags.Arg(0))
-		flags.Usage()
-		return errUsage
-	case *showVersion:
+	env := &environment{lookup: lookupEnv}
+	cfg := readConfig(env)
+	switch arg := strings.Join(args, " "); arg {
+	case "":
+	case "-version", "--version":
 		_, err := fmt.Fprintln(stdout, "main-app", version)
 		return err
-	case *showHelp:
-		return cfg.printUsage(stdout)
-	}
-	if err := cfg.load(lookupEnv); err != nil {
+	case "-help", "--help", "-h":
+		_, err := fmt.Fprintf(stdout, usage, env.help)
 		return err
+	default:
+		fmt.Fprintf(stderr, "unknown argument: %s\n"+usage, arg, env.help)
+		return errUsage
+	}
+	if env.err != nil {
+		return env.err
 	}
 	log := slog.New(slog.NewJSONHandler(stderr, nil))
 
-	file, err := logfile.Open(cfg.logPath, cfg.logMaxBytes, cfg.logMaxFiles)
+	file, err := logfile.Open(cfg.logPath, int64(cfg.logMaxBytes), cfg.logMaxFiles)
 	if err != nil {
 		return fmt.Errorf("LOG_PATH=%s: %w: want a file that can be written, in a directory that exists", cfg.logPath, err)
 	}
