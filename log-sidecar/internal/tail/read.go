@@ -69,7 +69,7 @@ func (r *reader) use(opened *os.File, f *file, holder bool) {
 		r.at.id = f.id // a copy has another identity
 	}
 	p := r.position()
-	r.stats.setPosition(p.id, p.offset)
+	r.stats.change(func(s *stats) { s.id, s.offset = p.id, p.offset })
 }
 
 func (r *reader) release() {
@@ -92,7 +92,14 @@ func (r *reader) flush() error {
 	if err := r.sink.Flush(); err != nil {
 		return fmt.Errorf("%w: %w", errSink, err)
 	}
-	r.stats.printed(r.lines)
+	now := time.Now()
+	r.stats.change(func(s *stats) {
+		s.status.LastLook = now
+		if r.lines > 0 {
+			s.status.Lines += r.lines
+			s.status.LastLine = now
+		}
+	})
 	r.lines = 0
 	return nil
 }
@@ -184,7 +191,10 @@ func (r *reader) read() (total int64, err error) {
 			r.at.advance(r.buf, n)
 			r.at.mtime, r.at.split = r.mtime, split
 			r.save()
-			r.stats.advanced(int64(n), r.at.offset)
+			r.stats.change(func(s *stats) {
+				s.status.Bytes += int64(n)
+				s.offset = r.at.offset
+			})
 			total += int64(n)
 		case more: // a line that is longer than the buffer
 			larger := min(4*len(r.buf), fingerprintLen+r.maxLine+readSize)
@@ -216,7 +226,7 @@ func (r *reader) deliver(data []byte, split bool) (n int, splitAfter bool) {
 		line = bytes.TrimSuffix(line, carriageReturn)
 		for len(line) > r.maxLine {
 			if !split {
-				r.stats.splitLines.Add(1)
+				r.stats.change(func(s *stats) { s.status.SplitLines++ })
 			}
 			cut := runeBoundary(line, r.maxLine)
 			r.sink.Piece(line[:cut], false)

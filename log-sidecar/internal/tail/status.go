@@ -2,7 +2,6 @@ package tail
 
 import (
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -25,66 +24,24 @@ type Status struct {
 
 // stats is what the goroutine in Run tells the others.
 type stats struct {
-	lines, bytes, rotations, truncations, splitLines, gaps atomic.Int64
-
-	lastLine, lastLook atomic.Int64 // ns since 1970
-
 	mu     sync.Mutex // protects following; never held while something may block
+	status Status     // but for Lag and Polling, which are found out when asked for
 	id     fileID     // of the file being read
 	offset int64      // what is printed of it
-	state  state
-	err    string
 }
 
-func (s *stats) printed(lines int64) {
-	now := time.Now().UnixNano()
-	s.lastLook.Store(now)
-	if lines > 0 {
-		s.lines.Add(lines)
-		s.lastLine.Store(now)
-	}
-}
-
-func (s *stats) advanced(n, offset int64) {
-	s.bytes.Add(n)
+func (s *stats) change(f func(*stats)) {
 	s.mu.Lock()
-	s.offset = offset
-	s.mu.Unlock()
-}
-
-func (s *stats) setPosition(id fileID, offset int64) {
-	s.mu.Lock()
-	s.id, s.offset = id, offset
-	s.mu.Unlock()
-}
-
-func (s *stats) setState(state state, err string) {
-	s.lastLook.Store(time.Now().UnixNano())
-	s.mu.Lock()
-	s.state, s.err = state, err
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	f(s)
 }
 
 // Status may be called from any goroutine, also while the sink blocks.
 func (t *Tailer) Status() Status {
-	s := &t.stats
-	status := Status{
-		Lines:       s.lines.Load(),
-		Bytes:       s.bytes.Load(),
-		Rotations:   s.rotations.Load(),
-		Truncations: s.truncations.Load(),
-		SplitLines:  s.splitLines.Load(),
-		Gaps:        s.gaps.Load(),
-		LastLook:    time.Unix(0, s.lastLook.Load()),
-		Polling:     t.watch.polling.Load(),
-	}
-	if last := s.lastLine.Load(); last != 0 {
-		status.LastLine = time.Unix(0, last)
-	}
-	s.mu.Lock()
-	id, offset := s.id, s.offset
-	status.File, status.Error = string(s.state), s.err
-	s.mu.Unlock()
+	t.stats.mu.Lock()
+	status, id, offset := t.stats.status, t.stats.id, t.stats.offset
+	t.stats.mu.Unlock()
+	status.Polling = t.watch.polling.Load()
 	status.Lag = lag(t.cfg.Path, id, offset)
 	return status
 }

@@ -192,7 +192,7 @@ func (t *Tailer) look() (total int64, err error) {
 			t.retry = movingPause
 			return total, nil
 		case errors.Is(err, errTruncated):
-			t.stats.truncations.Add(1)
+			t.stats.change(func(s *stats) { s.status.Truncations++ })
 			t.cfg.Log.Info("the log was truncated", "path", t.reader.file.Name(), "offset", t.reader.at.offset)
 			t.reader.release()
 		case errors.Is(err, errOvertaken):
@@ -241,7 +241,7 @@ func (t *Tailer) lookOnce() (n int64, again bool, err error) {
 	}
 
 	if holder == nil && !t.resumed {
-		t.stats.gaps.Add(1)
+		t.stats.change(func(s *stats) { s.status.Gaps++ })
 		t.cfg.Log.Warn("no file holds the checkpoint any more: lines may be missing", "offset", at.offset)
 	}
 	t.resumed = true
@@ -299,7 +299,7 @@ func (t *Tailer) letGo(next *file) (n int64, again bool, err error) {
 	if err := r.unterminated(); err != nil {
 		return 0, false, errors.Join(err, opened.Close())
 	}
-	t.stats.rotations.Add(1)
+	t.stats.change(func(s *stats) { s.status.Rotations++ })
 	r.at = r.position()
 	r.use(opened, next, false)
 	return 0, true, nil
@@ -310,7 +310,10 @@ func (t *Tailer) become(s state) {
 	if s != failing {
 		t.trouble = ""
 	}
-	t.stats.setState(s, t.trouble)
+	t.stats.change(func(stats *stats) {
+		stats.status.LastLook = time.Now()
+		stats.status.File, stats.status.Error = string(s), t.trouble
+	})
 }
 
 // fail says what is wrong, once, and has it tried again.
