@@ -36,21 +36,22 @@ walk_through() {
   kubectl rollout status deployment/app-with-sidecar --timeout=2m
   check "every Pod is 2/2" every_pod_is_ready
 
-  in_background port-forward kubectl port-forward svc/app-with-sidecar "${PORT:-}:80"
+  in_background port-forward make port-forward PORT="${PORT:-}"
   local url
   url=http://localhost:$(port_of port-forward)
   curl -sS --fail "$url/"
   curl -sS --fail "$url/api/users"
   end_background port-forward
 
-  # With two Pods, `kubectl logs deploy/...` may ask the one that did not get them; -l
-  # asks both.
+  # With two Pods, `kubectl logs deploy/...` may ask the one that did not get them.
+  in_background logs make logs
   check "the sidecars print exactly these two requests, as records" eventually 10 two_records
+  end_background logs
   kubectl logs deploy/app-with-sidecar -c log-sidecar
 }
 
 two_records() {
-  kubectl logs -l app.kubernetes.io/name=app-with-sidecar -c log-sidecar --tail=-1 | only_records >"$work/records"
+  only_records <"$work/logs" >"$work/records"
   [ "$(count <"$work/records")" = 2 ] && is_record / && is_record /api/users
 }
 
