@@ -168,6 +168,7 @@ func (t *Tailer) wait(ctx context.Context) bool {
 	events, errs := t.watch.channels()
 	select {
 	case <-events:
+		t.watch.skip()
 		return true
 	case err := <-errs:
 		t.watch.failed(err)

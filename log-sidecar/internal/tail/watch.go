@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync/atomic"
 
 	"github.com/fsnotify/fsnotify"
@@ -103,6 +104,20 @@ func (w *watch) channels() (<-chan fsnotify.Event, <-chan error) {
 		return nil, nil
 	}
 	return w.fs.Events, w.fs.Errors
+}
+
+// skip takes the events that wait behind one that was taken: one look answers them
+// all. The kernel merges only equal neighbours, so two logs in one directory leave
+// thousands, where each would be a reason to wake up.
+func (w *watch) skip() {
+	for range 1 << 16 { // four queues full, as long as they are by default
+		runtime.Gosched() // the watcher hands them over one by one
+		select {
+		case <-w.fs.Events:
+		default:
+			return
+		}
+	}
 }
 
 // failed takes an error of the watcher. An overflow of the kernel's queue means

@@ -90,6 +90,31 @@ func TestAFullEventQueueLosesNothing(t *testing.T) {
 	require.False(t, s.polls())
 }
 
+// Events that the kernel cannot merge are not worth a look each.
+func TestAFloodOfEventsIsNotLookedAtOneByOne(t *testing.T) {
+	s := newSite(t)
+	s.cfg.PollInterval = time.Hour
+	w := newWriter(t, s.path)
+	s.run()
+	s.eventually("it has looked", func() bool { return s.tailer.Status().File == string(atEnd) })
+	unblock := s.sink.block()
+	w.some(1)
+	s.eventually("it waits", s.sink.blocked)
+	name := [2]string{s.dir + "/a", s.dir + "/b"}
+	require.NoError(t, os.WriteFile(name[0], nil, 0o600))
+	for i := range 4000 { // at one look each, several minutes
+		require.NoError(t, os.Rename(name[i%2], name[1-i%2]))
+	}
+	unblock()
+	s.eventually("it is quiet", func() bool {
+		before := s.tailer.Status().LastLook
+		time.Sleep(4 * maxPause)
+		return s.tailer.Status().LastLook.Equal(before)
+	})
+	w.some(1)
+	s.wantSoon(w.lines)
+}
+
 // Without any event at all, as on a file system that has none, the tick finds all.
 func TestWhereNoEventComesTheTickFindsAll(t *testing.T) {
 	s := newSite(t)
