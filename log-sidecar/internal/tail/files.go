@@ -172,13 +172,24 @@ func locate(files []file, at *checkpoint) (holder *file, after []file, err error
 		truncated = true
 	}
 	for i := range files {
-		// A copy is younger than what it is a copy of; an older file that happens
-		// to have the same content is none.
-		if !truncated || at.offset == 0 || files[i].live || files[i].mtime < at.mtime {
+		if !truncated || at.offset == 0 || files[i].live {
 			continue
 		}
-		if ok, err := holds(&files[i], at); err != nil || ok {
-			return &files[i], files[i+1:], err
+		// As it is by now: the list may show a copy that was still being made.
+		now, err := stat(files[i].path)
+		if errors.Is(err, fs.ErrNotExist) || err == nil && now.id != files[i].id {
+			err = errMoving
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		// A copy is younger than what it is a copy of; an older file that happens
+		// to have the same content is none.
+		if now.mtime < at.mtime {
+			continue
+		}
+		if ok, err := holds(&now, at); err != nil || ok {
+			return &now, files[i+1:], err
 		}
 	}
 	for _, f := range files {
@@ -191,8 +202,8 @@ func locate(files []file, at *checkpoint) (holder *file, after []file, err error
 
 // holds opens f to see whether it holds the checkpoint.
 func holds(f *file, at *checkpoint) (bool, error) {
-	if f.size < at.offset || at.offset == 0 {
-		return f.id == at.id && at.offset == 0, nil
+	if at.offset == 0 {
+		return f.id == at.id, nil
 	}
 	opened, err := open(f)
 	if err != nil {

@@ -170,6 +170,31 @@ func TestTwoCopytruncatesBetweenAnyTwoSystemCalls(t *testing.T) {
 	}
 }
 
+// A copy that has begun, and is listed with what it holds by then, may be the only
+// one with the checkpoint a moment later.
+func TestTheEndOfACopytruncateBetweenAnyTwoSystemCalls(t *testing.T) {
+	for name, restart := range map[string]bool{"running": false, "after a restart": true} {
+		t.Run(name, func(t *testing.T) {
+			betweenAnyTwoCalls(t, func(s *site, w *writer) {
+				w.some(5)
+				s.look()
+				require.NoError(t, os.WriteFile(s.path+".1", nil, 0o644))
+				afterATick(t, s.path)
+				w.some(5)
+				s.look()
+				w.some(5)
+				if restart {
+					s.kill()
+				}
+			}, func(s *site, w *writer) {
+				copyFile(t, s.path, s.path+".1")
+				require.NoError(t, os.Truncate(s.path, 0))
+				w.some(3)
+			})
+		})
+	}
+}
+
 // What the tailer has open it prints, also when it is deleted.
 func TestADeleteBetweenAnyTwoSystemCalls(t *testing.T) {
 	for name, prepare := range scenes {
