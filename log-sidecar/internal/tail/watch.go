@@ -110,12 +110,14 @@ func (w *watch) channels() (<-chan fsnotify.Event, <-chan error) {
 // all. The kernel merges only equal neighbours, so two logs in one directory leave
 // thousands, where each would be a reason to wake up.
 func (w *watch) skip() {
-	for range 1 << 16 { // four queues full, as long as they are by default
-		runtime.Gosched() // the watcher hands them over one by one
+	misses := 0
+	for turns := 0; turns < 1<<16 && misses < 4; turns++ { // four queues full, of the default length
+		runtime.Gosched() // the watcher hands them over one by one, when it gets to run
 		select {
 		case <-w.fs.Events:
+			misses = 0
 		default:
-			return
+			misses++
 		}
 	}
 }
