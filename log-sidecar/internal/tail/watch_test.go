@@ -57,6 +57,22 @@ func TestAnOverflowKeepsTheWatcherAndIsSaid(t *testing.T) {
 	require.False(t, s.tailer.watch.polling.Load())
 }
 
+// flood runs the tailer, and makes n renames, which the kernel cannot merge, while
+// it waits for its sink to be unblocked.
+func (s *site) flood(w *writer, n int) (unblock func()) {
+	s.run()
+	s.eventually("it has looked", func() bool { return s.tailer.Status().File == string(atEnd) })
+	unblock = s.sink.block()
+	w.some(1)
+	s.eventually("it waits", s.sink.blocked)
+	name := [2]string{s.dir + "/a", s.dir + "/b"}
+	require.NoError(s.t, os.WriteFile(name[0], nil, 0o600))
+	for i := range n {
+		require.NoError(s.t, os.Rename(name[i%2], name[1-i%2]))
+	}
+	return unblock
+}
+
 func TestAFullEventQueueLosesNothing(t *testing.T) {
 	limit, err := os.ReadFile("/proc/sys/fs/inotify/max_queued_events")
 	if err != nil {
@@ -71,16 +87,7 @@ func TestAFullEventQueueLosesNothing(t *testing.T) {
 	s := newSite(t)
 	s.cfg.PollInterval = time.Hour
 	w := newWriter(t, s.path)
-	s.run()
-	s.eventually("it has looked", func() bool { return s.tailer.Status().File == string(atEnd) })
-	unblock := s.sink.block()
-	w.some(1)
-	s.eventually("it waits", s.sink.blocked)
-	name := [2]string{s.dir + "/a", s.dir + "/b"}
-	require.NoError(t, os.WriteFile(name[0], nil, 0o600))
-	for i := range queue + 10000 { // more than the queue and the watcher's buffer hold
-		require.NoError(t, os.Rename(name[i%2], name[1-i%2]))
-	}
+	unblock := s.flood(w, queue+10000) // more than the queue and the watcher's buffer hold
 	w.some(10)
 	w.rotate()
 	w.some(10)
@@ -97,17 +104,7 @@ func TestAFloodOfEventsIsNotLookedAtOneByOne(t *testing.T) {
 	s := newSite(t)
 	s.cfg.PollInterval = time.Hour
 	w := newWriter(t, s.path)
-	s.run()
-	s.eventually("it has looked", func() bool { return s.tailer.Status().File == string(atEnd) })
-	unblock := s.sink.block()
-	w.some(1)
-	s.eventually("it waits", s.sink.blocked)
-	name := [2]string{s.dir + "/a", s.dir + "/b"}
-	require.NoError(t, os.WriteFile(name[0], nil, 0o600))
-	for i := range 4000 { // at one look each, several minutes
-		require.NoError(t, os.Rename(name[i%2], name[1-i%2]))
-	}
-	unblock()
+	s.flood(w, 4000)() // at one look each, several minutes
 	s.eventually("it is quiet", func() bool { return time.Since(s.tailer.Status().LastLook) > 4*maxPause })
 	w.some(1)
 	s.wantSoon(w.lines)
