@@ -155,7 +155,9 @@ func rotationNumber(suffix string) (int, bool) {
 //   - The file with the checkpoint's identity and content holds it, under
 //     whatever name it has now.
 //   - Where that identity is there with other content, the file was truncated (or
-//     its inode used again): a copy from before may hold it (copytruncate).
+//     its inode used again): a copy from before may hold it (copytruncate). So may
+//     it where the identity is gone (copied and deleted); but a few bytes prove
+//     nothing then, for many logs begin alike.
 //   - Else what has been written to since comes after it, and the live file always.
 func locate(files []file, at *checkpoint) (holder *file, after []file, err error) {
 	if at.isZero() {
@@ -172,7 +174,7 @@ func locate(files []file, at *checkpoint) (holder *file, after []file, err error
 		truncated = true
 	}
 	for i := range files {
-		if !truncated || at.offset == 0 || files[i].live {
+		if files[i].live || at.offset == 0 || !truncated && at.offset < fingerprintLen {
 			continue
 		}
 		// As it is by now: the list may show a copy that was still being made.

@@ -269,3 +269,53 @@ func TestABlockedSinkIsWaitedForAndNothingIsLost(t *testing.T) {
 	s.wantSoon(w.lines)
 	s.eventually("no lag is left", func() bool { return s.tailer.Status().Lag == 0 })
 }
+
+// Some rotate by copying and deleting. The copy has no lines of its own.
+func TestCopiedAndDeleted(t *testing.T) {
+	for name, down := range map[string]bool{"while it runs": false, "while it is down": true} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			w := newWriter(t, s.path)
+			w.some(20)
+			s.look()
+			if down {
+				s.kill()
+			}
+			w.some(5)
+			afterATick(t, s.path)
+			copyFile(t, s.path, s.path+".1")
+			deleteForGood(t, s.path)
+			w.open()
+			w.some(5)
+			s.look()
+			s.want(w.lines)
+		})
+	}
+}
+
+// Where a file is gone, another that begins alike is not what is left of it.
+func TestAFileThatBeginsLikeADeletedOneIsAnotherFile(t *testing.T) {
+	s := newSite(t)
+	w := newWriter(t, s.path)
+	w.line("starting")
+	s.look()
+	s.kill()
+	afterATick(t, s.path)
+	deleteForGood(t, s.path)
+	w.open()
+	w.line("starting")
+	w.some(5)
+	w.rotate()
+	w.some(5)
+	s.look()
+	s.want(w.lines)
+}
+
+// deleteForGood deletes the file and keeps its inode number from being used again.
+func deleteForGood(t *testing.T, path string) {
+	t.Helper()
+	file, err := os.Open(path)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = file.Close() })
+	require.NoError(t, os.Remove(path))
+}
