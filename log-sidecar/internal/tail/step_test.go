@@ -53,6 +53,14 @@ func betweenAnyTwoCalls(t *testing.T, prepare func(*site, *writer), fault func(*
 	}
 }
 
+// inEveryScene runs each of the scenes with fault between any two calls.
+func inEveryScene(t *testing.T, fault func(*site, *writer)) {
+	t.Helper()
+	for name, prepare := range scenes {
+		t.Run(name, func(t *testing.T) { betweenAnyTwoCalls(t, prepare, fault) })
+	}
+}
+
 // scenes are what the tailer can be doing when something happens.
 var scenes = map[string]func(*site, *writer){
 	"at the start": func(_ *site, w *writer) { w.some(5) },
@@ -109,65 +117,45 @@ var scenes = map[string]func(*site, *writer){
 }
 
 func TestARenameBetweenAnyTwoSystemCalls(t *testing.T) {
-	for name, prepare := range scenes {
-		t.Run(name, func(t *testing.T) {
-			betweenAnyTwoCalls(t, prepare, func(_ *site, w *writer) {
-				w.some(3)
-				w.rotate()
-				w.some(3)
-			})
-		})
-	}
+	inEveryScene(t, func(_ *site, w *writer) {
+		w.some(3)
+		w.rotate()
+		w.some(3)
+	})
 }
 
 func TestSeveralRenamesBetweenAnyTwoSystemCalls(t *testing.T) {
-	for name, prepare := range scenes {
-		t.Run(name, func(t *testing.T) {
-			betweenAnyTwoCalls(t, prepare, func(_ *site, w *writer) {
-				for range 3 {
-					w.rotate()
-					w.some(3)
-				}
-			})
-		})
-	}
+	inEveryScene(t, func(_ *site, w *writer) {
+		for range 3 {
+			w.rotate()
+			w.some(3)
+		}
+	})
 }
 
 func TestACopytruncateBetweenAnyTwoSystemCalls(t *testing.T) {
-	for name, prepare := range scenes {
-		t.Run(name, func(t *testing.T) {
-			betweenAnyTwoCalls(t, prepare, func(_ *site, w *writer) {
-				w.some(3)
-				w.copyTruncate()
-				w.some(12) // more than there was
-			})
-		})
-	}
+	inEveryScene(t, func(_ *site, w *writer) {
+		w.some(3)
+		w.copyTruncate()
+		w.some(12) // more than there was
+	})
 }
 
 func TestACopytruncateThatLeavesTheFileEmptyBetweenAnyTwoSystemCalls(t *testing.T) {
-	for name, prepare := range scenes {
-		t.Run(name, func(t *testing.T) {
-			betweenAnyTwoCalls(t, prepare, func(_ *site, w *writer) {
-				w.some(3)
-				w.copyTruncate()
-			})
-		})
-	}
+	inEveryScene(t, func(_ *site, w *writer) {
+		w.some(3)
+		w.copyTruncate()
+	})
 }
 
 func TestTwoCopytruncatesBetweenAnyTwoSystemCalls(t *testing.T) {
-	for name, prepare := range scenes {
-		t.Run(name, func(t *testing.T) {
-			betweenAnyTwoCalls(t, prepare, func(_ *site, w *writer) {
-				w.some(3)
-				w.copyTruncate()
-				w.some(12)
-				w.copyTruncate()
-				w.some(2)
-			})
-		})
-	}
+	inEveryScene(t, func(_ *site, w *writer) {
+		w.some(3)
+		w.copyTruncate()
+		w.some(12)
+		w.copyTruncate()
+		w.some(2)
+	})
 }
 
 // A copy that has begun, and is listed with what it holds by then, may be the only

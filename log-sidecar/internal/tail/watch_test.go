@@ -13,12 +13,18 @@ import (
 
 func (s *site) polls() bool { return s.tailer.Status().Polling }
 
-func TestEventsTellBeforeTheTick(t *testing.T) {
-	s := newSite(t)
+// runOnEvents runs the tailer, with no tick to do the work of an event that is
+// missing, until it has come to the log's end.
+func (s *site) runOnEvents() {
 	s.cfg.PollInterval = time.Hour
-	w := newWriter(t, s.path)
 	s.run()
 	s.eventually("it has looked", func() bool { return s.tailer.Status().File == string(atEnd) })
+}
+
+func TestEventsTellBeforeTheTick(t *testing.T) {
+	s := newSite(t)
+	w := newWriter(t, s.path)
+	s.runOnEvents()
 	for range 10 {
 		w.some(1)
 		s.wantSoon(w.lines)
@@ -60,8 +66,7 @@ func TestAnOverflowKeepsTheWatcherAndIsSaid(t *testing.T) {
 // flood runs the tailer, and makes n renames, which the kernel cannot merge, while
 // it waits for its sink to be unblocked.
 func (s *site) flood(w *writer, n int) (unblock func()) {
-	s.run()
-	s.eventually("it has looked", func() bool { return s.tailer.Status().File == string(atEnd) })
+	s.runOnEvents()
 	unblock = s.sink.block()
 	w.some(1)
 	s.eventually("it waits", s.sink.blocked)
@@ -85,7 +90,6 @@ func TestAFullEventQueueLosesNothing(t *testing.T) {
 		t.Skipf("the event queue is too long to be filled: %d", queue)
 	}
 	s := newSite(t)
-	s.cfg.PollInterval = time.Hour
 	w := newWriter(t, s.path)
 	unblock := s.flood(w, queue+10000) // more than the queue and the watcher's buffer hold
 	w.some(10)
@@ -102,7 +106,6 @@ func TestAFullEventQueueLosesNothing(t *testing.T) {
 func TestAFloodOfEventsIsNotLookedAtOneByOne(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // as main has it
 	s := newSite(t)
-	s.cfg.PollInterval = time.Hour
 	w := newWriter(t, s.path)
 	s.flood(w, 4000)() // at one look each, several minutes
 	s.eventually("it is quiet", func() bool { return time.Since(s.tailer.Status().LastLook) > 4*maxPause })
