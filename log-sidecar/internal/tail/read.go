@@ -48,6 +48,10 @@ type reader struct {
 	id    fileID     // of file
 	fresh bool       // nothing of file has been printed: at is the end of the one before
 
+	// The one before, while file is fresh. It is kept open so that its inode number
+	// is not used again, for an empty file has nothing else to be known by.
+	before *os.File
+
 	isNext func() (bool, error) // whether file, fresh, still is what comes after at
 
 	unsaved bool // the last save failed
@@ -67,6 +71,7 @@ func (r *reader) use(opened *os.File, f *file, holder bool) {
 	r.size, r.mtime, r.changed = -1, 0, time.Time{}
 	if holder {
 		r.at.id = f.id // a copy has another identity
+		r.forget()
 	}
 	p := r.position()
 	r.stats.change(func(s *stats) { s.id, s.offset = p.id, p.offset })
@@ -76,6 +81,20 @@ func (r *reader) release() {
 	if r.file != nil {
 		_ = r.file.Close() // read-only: there is nothing to lose
 		r.file = nil
+	}
+}
+
+// leave makes the end of the open file the checkpoint; another file is used next.
+func (r *reader) leave() {
+	r.at = r.position()
+	r.forget()
+	r.before, r.file = r.file, nil
+}
+
+func (r *reader) forget() {
+	if r.before != nil {
+		_ = r.before.Close()
+		r.before = nil
 	}
 }
 
@@ -187,6 +206,7 @@ func (r *reader) read() (total int64, err error) {
 			}
 			if r.fresh {
 				r.at, r.fresh = checkpoint{id: r.id}, false
+				r.forget()
 			}
 			r.at.advance(r.buf, n)
 			r.at.mtime, r.at.split = r.mtime, split

@@ -301,7 +301,7 @@ func (t *Tailer) letGo(next *file) (n int64, again bool, err error) {
 		return 0, false, errors.Join(err, opened.Close())
 	}
 	t.stats.change(func(s *stats) { s.status.Rotations++ })
-	r.at = r.position()
+	r.leave()
 	r.use(opened, next, false)
 	return 0, true, nil
 }

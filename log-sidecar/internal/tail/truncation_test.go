@@ -204,6 +204,32 @@ func TestAnInodeThatIsUsedAgainIsAnotherFile(t *testing.T) {
 	}
 }
 
+// Of an empty file there is no content to compare. What took its number would be
+// taken for it, and what is older than that would be left out.
+func TestTheInodeNumberOfAnEmptyFileIsNotUsedAgainWhileItIsTheCheckpoint(t *testing.T) {
+	s := newSite(t)
+	w := newWriter(t, s.path)
+	w.some(5)
+	for range 2 { // the first of two empty files is left for the second
+		s.look()
+		w.rotate()
+	}
+	s.look()
+	at := s.tailer.reader.at
+	require.Zero(t, at.offset)
+	require.NoError(t, os.Remove(s.path+".1"))
+	for range 10 {
+		w.rotate()
+		next, err := stat(s.path)
+		require.NoError(t, err)
+		require.NotEqual(t, at.id, next.id)
+	}
+	w.some(5)
+	s.look()
+	s.want(w.lines)
+	require.Nil(t, s.tailer.reader.before, "a deleted file takes no room any more")
+}
+
 func TestFilesWithTheSameFirst1000BytesAreNotTakenForTheSame(t *testing.T) {
 	same := strings.Repeat("# the same header in every file\n", 40)
 	header := strings.Split(strings.TrimSpace(same), "\n")
