@@ -94,7 +94,7 @@ func run(ctx context.Context, args []string, lookupEnv func(string) (string, boo
 	if err != nil {
 		return fmt.Errorf("get host name: %w", err)
 	}
-	printer := enrich.NewPrinter(stdout, enrich.NewEncoder(host, cfg.extraFields))
+	printer := enrich.NewPrinter(stdout, host, cfg.extraFields)
 	settings := tail.Config{
 		Path:         cfg.logPath,
 		StateDir:     cfg.stateDir,

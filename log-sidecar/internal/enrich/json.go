@@ -1,8 +1,10 @@
 package enrich
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/bits"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -14,19 +16,28 @@ const maxDepth = 9_999
 // allowed, nested no deeper than maxDepth. As in encoding/json, the bytes in a
 // string need not be UTF-8. It does what json.Valid does, faster: that check is
 // most of what a line costs.
+//
+// The functions below read one part of the grammar each, at index i of b, and
+// return the index behind it; if the part is not there, it is nowhere, an index
+// behind the end of b, where there is nothing to read and so no part either.
 func valid(b []byte) bool {
-	i := value(b, space(b, 0), 0)
-	return i >= 0 && space(b, i) == len(b)
+	return space(b, value(b, space(b, 0), 0)) == len(b)
 }
 
-// value reads the value at i and returns the index behind it, or -1.
-func value(b []byte, i, depth int) int {
-	if i >= len(b) {
-		return -1
+func nowhere(b []byte) int { return len(b) + 1 }
+
+// at returns the byte at i, or 0, which no part of the grammar begins with.
+func at(b []byte, i int) byte {
+	if i < len(b) {
+		return b[i]
 	}
-	switch c := b[i]; {
+	return 0
+}
+
+func value(b []byte, i, depth int) int {
+	switch c := at(b, i); {
 	case c == '"':
-		return str(b, i+1)
+		return str(b, i)
 	case c == '{', c == '[':
 		return container(b, i, depth+1)
 	case c == '-', '0' <= c && c <= '9':
@@ -36,39 +47,34 @@ func value(b []byte, i, depth int) int {
 	}
 }
 
-// container reads the object or array at i and returns the index behind it, or -1.
 func container(b []byte, i, depth int) int {
 	if depth > maxDepth {
-		return -1
+		return nowhere(b)
 	}
 	begin := b[i]
 	end := begin + 2 // in ASCII ] stands two behind [, and } behind {
-	i = space(b, i+1)
-	if i < len(b) && b[i] == end {
+	if i = space(b, i+1); at(b, i) == end {
 		return i + 1
 	}
 	for {
 		if begin == '{' {
-			if i = key(b, i); i < 0 {
-				return -1
+			if i = space(b, str(b, i)); at(b, i) != ':' {
+				return nowhere(b)
 			}
+			i = space(b, i+1)
 		}
-		if i = value(b, i, depth); i < 0 {
-			return -1
-		}
-		i = space(b, i)
-		switch {
-		case i < len(b) && b[i] == end:
+		i = space(b, value(b, i, depth))
+		switch at(b, i) {
+		case end:
 			return i + 1
-		case i < len(b) && b[i] == ',':
+		case ',':
 			i = space(b, i+1)
 		default:
-			return -1
+			return nowhere(b)
 		}
 	}
 }
 
-// space returns the index of the first byte from i on that is no white space.
 func space(b []byte, i int) int {
 	for i < len(b) && (b[i] == ' ' || b[i] == '\t' || b[i] == '\r' || b[i] == '\n') {
 		i++
@@ -76,50 +82,33 @@ func space(b []byte, i int) int {
 	return i
 }
 
-// key reads an object's key and its colon at i and returns where the value
-// begins, or -1.
-func key(b []byte, i int) int {
-	if i >= len(b) || b[i] != '"' {
-		return -1
+func str(b []byte, i int) int {
+	if at(b, i) != '"' {
+		return nowhere(b)
 	}
-	if i = str(b, i+1); i < 0 {
-		return -1
+	for i++; ; {
+		i = skipPlain(b, i)
+		switch at(b, i) {
+		case '"':
+			return i + 1
+		case '\\':
+			i = escape(b, i)
+		default:
+			return nowhere(b)
+		}
 	}
-	if i = space(b, i); i >= len(b) || b[i] != ':' {
-		return -1
-	}
-	return space(b, i+1)
 }
 
-// str reads a string from behind its opening quote on and returns the index
-// behind the closing one, or -1.
-func str(b []byte, i int) int {
-	for {
-		if i = skipPlain(b, i); i >= len(b) {
-			return -1
-		}
-		c := b[i]
-		i++
-		switch {
-		case c == '"':
-			return i
-		case c != '\\' || i >= len(b):
-			return -1
-		case b[i] == 'u':
-			for range 4 {
-				if i++; i >= len(b) || !isHex(b[i]) {
-					return -1
-				}
-			}
-			i++
-		default:
-			switch b[i] {
-			case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
-				i++
-			default:
-				return -1
-			}
-		}
+func escape(b []byte, i int) int {
+	const hex = "0123456789abcdefABCDEF"
+	c := at(b, i+1)
+	switch {
+	case c == 'u' && i+6 <= len(b) && len(bytes.Trim(b[i+2:i+6], hex)) == 0:
+		return i + 6
+	case strings.IndexByte(`"\/bfnrt`, c) >= 0:
+		return i + 2
+	default:
+		return nowhere(b)
 	}
 }
 
@@ -148,81 +137,63 @@ func special(x uint64) uint64 {
 	return ((low-ones*0x21)&^low | (backslash-ones)&^backslash) & (ones << 7)
 }
 
-func isHex(c byte) bool {
-	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'f'
-}
-
-// number reads a number at i and returns the index behind it, or -1.
 func number(b []byte, i int) int {
-	if b[i] == '-' {
+	if at(b, i) == '-' {
 		i++
 	}
-	if i < len(b) && b[i] == '0' {
+	if at(b, i) == '0' {
 		i++
-	} else if i = digits(b, i); i < 0 {
-		return -1
+	} else {
+		i = digits(b, i)
 	}
-	if i < len(b) && b[i] == '.' {
-		if i = digits(b, i+1); i < 0 {
-			return -1
-		}
+	if at(b, i) == '.' {
+		i = digits(b, i+1)
 	}
-	if i < len(b) && b[i]|0x20 == 'e' {
+	if at(b, i)|0x20 == 'e' {
 		i++
-		if i < len(b) && (b[i] == '+' || b[i] == '-') {
+		if at(b, i) == '+' || at(b, i) == '-' {
 			i++
 		}
-		return digits(b, i)
+		i = digits(b, i)
 	}
 	return i
 }
 
-// digits reads at least one digit at i and returns the index behind them, or -1.
+// digits reads at least one.
 func digits(b []byte, i int) int {
 	start := i
-	for i < len(b) && '0' <= b[i] && b[i] <= '9' {
+	for '0' <= at(b, i) && at(b, i) <= '9' {
 		i++
 	}
 	if i == start {
-		return -1
+		return nowhere(b)
 	}
 	return i
 }
 
 func literal(b []byte, i int) int {
 	for _, word := range [...]string{"true", "false", "null"} {
-		if len(b)-i >= len(word) && string(b[i:i+len(word)]) == word {
+		if i < len(b) && bytes.HasPrefix(b[i:], []byte(word)) {
 			return i + len(word)
 		}
 	}
-	return -1
+	return nowhere(b)
 }
 
 // appendString appends text as a JSON string without its quotes, and with U+FFFD
 // for each byte that is not UTF-8, as encoding/json does.
 func appendString(dst, text []byte) []byte {
-	const hex = "0123456789abcdef"
-	valid := utf8.Valid(text)
+	const hex, short, letters = "0123456789abcdef", "\"\\\n\r\t", `"\nrt`
 	for {
 		n := skipPlain(text, 0)
-		if valid {
-			dst = append(dst, text[:n]...)
-		} else {
-			dst = appendUTF8(dst, text[:n])
-		}
+		dst = appendUTF8(dst, text[:n])
 		if n == len(text) {
 			return dst
 		}
-		switch c := text[n]; c {
-		case '"', '\\':
-			dst = append(dst, '\\', c)
-		case '\n':
-			dst = append(dst, '\\', 'n')
-		case '\r':
-			dst = append(dst, '\\', 'r')
-		case '\t':
-			dst = append(dst, '\\', 't')
-		default:
+		c := text[n]
+		if i := strings.IndexByte(short, c); i >= 0 {
+			dst = append(dst, '\\', letters[i])
+		} else {
 			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
 		}
 		text = text[n+1:]

@@ -1,3 +1,9 @@
+// Package enrich wraps log lines into records, one JSON object a line:
+//
+//	{"raw":<the line>,"host":"<hostname>","processed_at":"2026-11-22T15:43:51Z"}
+//
+// raw is the line itself where that is JSON, so that collectors see its fields,
+// and else a JSON string of it, so that nothing is lost.
 package enrich
 
 import (
@@ -17,57 +23,65 @@ const (
 	chunkSize = 32 << 10
 )
 
+// A Field is a member that every record ends with.
+type Field struct{ Key, Value string }
+
 // A Printer writes the records of lines to w. Line, Piece and Flush are for one
-// goroutine; the others are for any.
+// goroutine, and retain nothing of what they are given; the others are for any.
 type Printer struct {
-	w       io.Writer
-	encoder *Encoder
-	buf     []byte
-	err     error // the first that w returned; nothing is written after it
+	w   io.Writer
+	buf []byte
+	err error // the first that w returned; nothing is written after it
+
+	beforeTime, afterTime []byte // what stands around the time in every record
+	second                int64  // since 1970, that end was made for
+	end                   []byte // of every record of this second, but for its }
 
 	malformed    atomic.Int64
 	writingSince atomic.Int64 // ns since 1970; 0: not in a write
 	written      atomic.Int64 // ns spent in writes that have returned
 }
 
-// NewPrinter returns a Printer that writes to w with one Write for most batches.
-func NewPrinter(w io.Writer, encoder *Encoder) *Printer {
-	return &Printer{w: w, encoder: encoder}
+// NewPrinter returns a Printer that writes to w, with one Write for most batches,
+// records from host that end with fields, in the order given.
+func NewPrinter(w io.Writer, host string, fields []Field) *Printer {
+	p := &Printer{w: w, afterTime: []byte(`"`)}
+	p.beforeTime = append(appendMember(nil, "host", host), `,"processed_at":"`...)
+	for _, f := range fields {
+		p.afterTime = appendMember(p.afterTime, f.Key, f.Value)
+	}
+	return p
+}
+
+func appendMember(dst []byte, key, value string) []byte {
+	dst = append(dst, `,"`...)
+	dst = appendString(dst, []byte(key))
+	dst = append(dst, `":"`...)
+	dst = appendString(dst, []byte(value))
+	return append(dst, '"')
 }
 
 // Line adds the record of a line. Its error is returned by Flush.
 func (p *Printer) Line(line []byte) {
-	p.stamp()
-	var isJSON bool
-	if len(line) <= chunkSize {
-		p.buf, isJSON = p.encoder.AppendRecord(p.buf, line)
+	p.begin()
+	if valid(line) {
+		p.chunks(line, appendUTF8)
 	} else {
-		isJSON = valid(line)
-		p.buf = append(p.buf, recordStart...)
-		if isJSON {
-			p.chunks(line, appendUTF8)
-		} else {
-			p.text(line)
-		}
-		p.end("")
-	}
-	if !isJSON {
 		p.malformed.Add(1)
+		p.text(line)
 	}
-	p.spill(spillSize)
+	p.finish("}\n")
 }
 
 // Piece adds the record of a part of a line, which is text whatever it holds.
 func (p *Printer) Piece(piece []byte, last bool) {
-	p.stamp()
-	p.buf = append(p.buf, recordStart...)
+	p.begin()
 	p.text(piece)
 	if last {
-		p.end("")
+		p.finish("}\n")
 	} else {
-		p.end(partialField)
+		p.finish(`,"partial":true}` + "\n")
 	}
-	p.spill(spillSize)
 }
 
 // Flush writes what there is and returns the first error there was.
@@ -76,11 +90,29 @@ func (p *Printer) Flush() error {
 	return p.err
 }
 
-// stamp takes the time once for all records that are written together.
-func (p *Printer) stamp() {
+// begin begins a record. All records that are written together get one time.
+func (p *Printer) begin() {
 	if len(p.buf) == 0 {
-		p.encoder.SetTime(time.Now())
+		p.stamp(time.Now())
 	}
+	p.buf = append(p.buf, `{"raw":`...)
+}
+
+// stamp sets the time of the records that follow; it is said in whole seconds.
+func (p *Printer) stamp(now time.Time) {
+	if now.Unix() == p.second {
+		return
+	}
+	p.second = now.Unix()
+	p.end = append(p.end[:0], p.beforeTime...)
+	p.end = now.UTC().AppendFormat(p.end, time.RFC3339)
+	p.end = append(p.end, p.afterTime...)
+}
+
+func (p *Printer) finish(last string) {
+	p.buf = append(p.buf, p.end...)
+	p.buf = append(p.buf, last...)
+	p.spill(spillSize)
 }
 
 func (p *Printer) text(text []byte) {
@@ -89,17 +121,11 @@ func (p *Printer) text(text []byte) {
 	p.buf = append(p.buf, '"')
 }
 
-func (p *Printer) end(field string) {
-	p.buf = append(p.buf, p.encoder.end...)
-	p.buf = append(p.buf, field...)
-	p.buf = append(p.buf, recordEnd...)
-}
-
 // chunks adds text in parts that end between two characters, each through encode.
 func (p *Printer) chunks(text []byte, encode func(dst, chunk []byte) []byte) {
-	for len(text) > 0 {
-		n := min(len(text), chunkSize)
-		for i := n; n < len(text) && i > n-utf8.UTFMax; i-- {
+	for len(text) > chunkSize {
+		n := chunkSize
+		for i := n; i > n-utf8.UTFMax; i-- {
 			if utf8.RuneStart(text[i]) {
 				n = i
 				break // where there is none, no character can reach over the edge
@@ -109,6 +135,7 @@ func (p *Printer) chunks(text []byte, encode func(dst, chunk []byte) []byte) {
 		text = text[n:]
 		p.spill(spillSize)
 	}
+	p.buf = encode(p.buf, text)
 }
 
 // spill writes the buffer out if it holds at least least bytes.

@@ -19,22 +19,6 @@ import (
 // more than it needs.
 const mostBuffered = 256<<10 + 64<<10
 
-// printed is what a Printer prints of a long line, each write of which is as large
-// as the buffer may be.
-func printed(t *testing.T, print func(*Printer)) []byte {
-	t.Helper()
-	var out bytes.Buffer
-	p := NewPrinter(&out, newEncoder())
-	print(p)
-	require.NoError(t, p.Flush())
-	assert.LessOrEqual(t, cap(p.buf), mostBuffered)
-	// The Printer takes the time from the clock; put the test's in its place.
-	const stamp = `"processed_at":"`
-	at := bytes.LastIndex(out.Bytes(), []byte(stamp)) + len(stamp)
-	copy(out.Bytes()[at:], second.Format(time.RFC3339))
-	return out.Bytes()
-}
-
 // fill returns about n bytes that are pattern again and again.
 func fill(pattern string, n int) string { return strings.Repeat(pattern, n/len(pattern)+1) }
 
@@ -63,7 +47,8 @@ func TestLineOfAnyLengthIsOneRecord(t *testing.T) {
 			// Each shift moves the chunks' edges to another place in the pattern.
 			for shift := range 4 {
 				line := []byte(strings.Repeat(" ", shift) + test.line)
-				assertCarries(t, printed(t, func(p *Printer) { p.Line(line) }), line)
+				record, _ := record(t, line)
+				assertCarries(t, record, line)
 			}
 		})
 	}
@@ -75,7 +60,8 @@ func TestChunksEndBetweenCharacters(t *testing.T) {
 	for _, around := range []string{"é", "世", "🎉", "🎉\x80", "🎉\x80\x80", "🎉\x80\x80\x80\x80", "世\x80\x80\x80", "\xf0🎉", "\xe4\xb8世"} {
 		for before := chunkSize - 12; before <= chunkSize; before++ {
 			line := []byte(strings.Repeat("x", before) + around + strings.Repeat("y", 20))
-			assertCarries(t, printed(t, func(p *Printer) { p.Line(line) }), line)
+			record, _ := record(t, line)
+			assertCarries(t, record, line)
 		}
 	}
 }
@@ -83,14 +69,15 @@ func TestChunksEndBetweenCharacters(t *testing.T) {
 func TestLineIsPrintedAlikeAroundTheChunkSize(t *testing.T) {
 	for n := chunkSize - 2; n <= chunkSize+2; n++ {
 		for _, line := range []string{strings.Repeat("x", n), `"` + strings.Repeat("x", n-2) + `"`} {
-			assertCarries(t, printed(t, func(p *Printer) { p.Line([]byte(line)) }), []byte(line))
+			record, _ := record(t, []byte(line))
+			assertCarries(t, record, []byte(line))
 		}
 	}
 }
 
 func TestPiecesSayThatTheyArePartial(t *testing.T) {
 	var out bytes.Buffer
-	p := NewPrinter(&out, NewEncoder("pod-0", []Field{{"zone", "a"}}))
+	p := NewPrinter(&out, "pod-0", []Field{{"zone", "a"}})
 	p.Piece([]byte(`{"a":1}`), false)
 	p.Piece(bytes.Repeat([]byte("long"), chunkSize), false)
 	p.Piece(nil, true)
@@ -117,7 +104,7 @@ func TestPiecesSayThatTheyArePartial(t *testing.T) {
 }
 
 func TestMalformedCountsLinesThatAreNoJSON(t *testing.T) {
-	p := NewPrinter(io.Discard, newEncoder())
+	p := NewPrinter(io.Discard, "pod-0", nil)
 	for _, line := range []string{"{}", "text", "1", `{"a":`, fill("long ", chunkSize), `"` + fill("x", chunkSize) + `"`} {
 		p.Line([]byte(line))
 	}
@@ -127,7 +114,7 @@ func TestMalformedCountsLinesThatAreNoJSON(t *testing.T) {
 
 func TestBatchIsOneWrite(t *testing.T) {
 	w := &writes{}
-	p := NewPrinter(w, newEncoder())
+	p := NewPrinter(w, "pod-0", nil)
 	for range 370 { // 32 KiB, as the tailer reads them
 		p.Line([]byte(accessLine))
 	}
@@ -139,7 +126,7 @@ func TestBatchIsOneWrite(t *testing.T) {
 
 func TestBufferStaysBoundedWithoutFlush(t *testing.T) {
 	w := &writes{}
-	p := NewPrinter(w, newEncoder())
+	p := NewPrinter(w, "pod-0", nil)
 	for range 10_000 {
 		p.Line([]byte(accessLine))
 		p.Line([]byte(plainLine))
@@ -161,7 +148,7 @@ func (w *writes) Write(b []byte) (int, error) {
 
 func TestNothingIsWrittenAfterAnError(t *testing.T) {
 	w := &failing{after: 1}
-	p := NewPrinter(w, newEncoder())
+	p := NewPrinter(w, "pod-0", nil)
 	p.Line([]byte("one"))
 	require.NoError(t, p.Flush())
 	p.Line([]byte("two"))
@@ -191,7 +178,7 @@ func (f *failing) Write(b []byte) (int, error) {
 func TestBlockedIsTheTimeOfTheWriteUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in, out := io.Pipe()
-		p := NewPrinter(out, newEncoder())
+		p := NewPrinter(out, "pod-0", nil)
 		assert.Zero(t, p.Blocked())
 		assert.Zero(t, p.Writing())
 
@@ -220,7 +207,7 @@ func TestBlockedIsTheTimeOfTheWriteUnderWay(t *testing.T) {
 func TestRecordsAreStampedWhenTheirBatchBegins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		p := NewPrinter(&out, newEncoder())
+		p := NewPrinter(&out, "pod-0", nil)
 		for range 2 {
 			p.Line([]byte("1"))
 			time.Sleep(5 * time.Second)

@@ -3,6 +3,7 @@ package enrich
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -12,20 +13,38 @@ import (
 )
 
 const (
-	accessLine = `{"timestamp":"2026-11-22T15:43:51Z","method":"GET","path":"/api/users/173","status":200}`
-	plainLine  = `10.0.0.17 - - [22/Nov/2026:15:43:51 +0000] "GET /api/users HTTP/1.1" 200 17 "-" "curl/8"`
-	end        = `,"host":"pod-0","processed_at":"2026-11-22T15:43:51Z"}` + "\n"
+	accessLine  = `{"timestamp":"2026-11-22T15:43:51Z","method":"GET","path":"/api/users/173","status":200}`
+	plainLine   = `10.0.0.17 - - [22/Nov/2026:15:43:51 +0000] "GET /api/users HTTP/1.1" 200 17 "-" "curl/8"`
+	recordStart = `{"raw":`
+	end         = `,"host":"pod-0","processed_at":"2026-11-22T15:43:51Z"}` + "\n"
 )
 
 var second = time.Date(2026, 11, 22, 15, 43, 51, 999_999_999, time.UTC)
 
-func newEncoder(fields ...Field) *Encoder {
-	e := NewEncoder("pod-0", fields)
-	e.SetTime(second)
-	return e
+// printed is what a Printer prints at the time second: one record of any length.
+func printed(t *testing.T, print func(*Printer), fields ...Field) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	p := NewPrinter(&out, "pod-0", fields)
+	p.stamp(second)
+	p.buf = append(p.buf, '\n') // a batch that has begun is not stamped again
+	print(p)
+	require.NoError(t, p.Flush())
+	assert.LessOrEqual(t, cap(p.buf), mostBuffered)
+	return out.Bytes()[1:]
 }
 
-func TestAppendRecordCarriesTheLine(t *testing.T) {
+// record is the record of a line; isJSON says whether it was taken for JSON.
+func record(t *testing.T, line []byte) (record []byte, isJSON bool) {
+	t.Helper()
+	record = printed(t, func(p *Printer) {
+		p.Line(line)
+		isJSON = p.Malformed() == 0
+	})
+	return record, isJSON
+}
+
+func TestRecordCarriesTheLine(t *testing.T) {
 	for _, test := range []struct{ name, line, raw string }{
 		{"object", `{"a":1}`, `{"a":1}`},
 		{"its white space", " \t{ \"a\" :\r[ 1 , 2 ] } ", " \t{ \"a\" :\r[ 1 , 2 ] } "},
@@ -51,8 +70,8 @@ func TestAppendRecordCarriesTheLine(t *testing.T) {
 		{"spaces", `  `, `"  "`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			record, isJSON := newEncoder().AppendRecord([]byte("before"), []byte(test.line))
-			assert.Equal(t, `before{"raw":`+test.raw+end, string(record))
+			record, isJSON := record(t, []byte(test.line))
+			assert.Equal(t, recordStart+test.raw+end, string(record))
 			assert.Equal(t, json.Valid([]byte(test.line)), isJSON)
 		})
 	}
@@ -60,7 +79,7 @@ func TestAppendRecordCarriesTheLine(t *testing.T) {
 
 // A record must be read by encoding/json, which gives up below 10,000 levels, and
 // one of them is the record's own.
-func TestAppendRecordTakesNestingThatReadersTake(t *testing.T) {
+func TestRecordTakesNestingThatReadersTake(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		line   string
@@ -75,7 +94,7 @@ func TestAppendRecordTakesNestingThatReadersTake(t *testing.T) {
 		{"many beside each other", "[" + strings.Repeat("[],{},", 20_000) + "[]]", true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			record, isJSON := newEncoder().AppendRecord(nil, []byte(test.line))
+			record, isJSON := record(t, []byte(test.line))
 			assert.Equal(t, test.isJSON, isJSON)
 			assertCarries(t, record, []byte(test.line))
 		})
@@ -87,24 +106,28 @@ func nested(depth int) string {
 }
 
 func TestRecordEndsWithTheExtraFieldsInOrder(t *testing.T) {
-	e := NewEncoder(`p"od`, []Field{{"namespace", "default"}, {`q"uote`, "a=b\nc"}, {"empty", ""}, {"é", "\xff"}})
-	e.SetTime(second)
-	record, _ := e.AppendRecord(nil, []byte("1"))
-	assert.Equal(t, `{"raw":1,"host":"p\"od","processed_at":"2026-11-22T15:43:51Z",`+
-		`"namespace":"default","q\"uote":"a=b\nc","empty":"","é":"`+"\ufffd\"}\n", string(record))
+	fields := []Field{{"namespace", "default"}, {`q"uote`, "a=b\nc"}, {"empty", ""}, {"é", "\xff"}}
+	record := printed(t, func(p *Printer) { p.Line([]byte("1")) }, fields...)
+	assert.Equal(t, `{"raw":1`+strings.TrimSuffix(end, "}\n")+
+		`,"namespace":"default","q\"uote":"a=b\nc","empty":"","é":"`+"\ufffd\"}\n", string(record))
+}
+
+func TestHostIsEscaped(t *testing.T) {
+	p := NewPrinter(nil, `p"od`, nil)
+	p.Line([]byte("1"))
+	assert.Contains(t, string(p.buf), `,"host":"p\"od",`)
 }
 
 func TestProcessedAtIsInUTCAndWholeSeconds(t *testing.T) {
-	e := newEncoder()
+	p := NewPrinter(nil, "pod-0", nil)
 	for _, now := range []time.Time{
 		second,
 		second.In(time.FixedZone("east", 3600)),
 		second.Add(time.Nanosecond),
 		second.AddDate(0, 0, -1),
 	} {
-		e.SetTime(now)
-		record, _ := e.AppendRecord(nil, []byte("1"))
-		assert.Contains(t, string(record), `"processed_at":"`+now.UTC().Format(time.RFC3339)+`"`)
+		p.stamp(now)
+		assert.Contains(t, string(p.end), `"processed_at":"`+now.UTC().Format(time.RFC3339)+`"`)
 	}
 }
 
@@ -117,7 +140,7 @@ func FuzzAppendRecord(f *testing.F) {
 		if bytes.IndexByte(line, '\n') >= 0 {
 			t.Skip("a line has none")
 		}
-		record, isJSON := newEncoder().AppendRecord(nil, line)
+		record, isJSON := record(t, line)
 		assert.Equal(t, json.Valid(line) && depth(line) <= maxDepth, isJSON)
 		assertCarries(t, record, line)
 	})
@@ -169,12 +192,18 @@ func depth(valid []byte) (deepest int) {
 }
 
 func TestSteadyStateAllocatesNothing(t *testing.T) {
-	e, dst := newEncoder(), make([]byte, 0, 4096)
-	for _, line := range []string{accessLine, plainLine, "{\"invalid\":\"\xff\"}", "\x00\xff"} {
-		assert.Zero(t, testing.AllocsPerRun(100, func() { e.AppendRecord(dst, []byte(line)) }), line)
+	p := NewPrinter(io.Discard, "pod-0", nil)
+	for _, text := range []string{accessLine, plainLine, "{\"invalid\":\"\xff\"}", `"\u00e9"`, "\x00\xff"} {
+		line := []byte(text)
+		print := func() {
+			p.Line(line)
+			_ = p.Flush() // io.Discard takes everything
+		}
+		assert.Zero(t, testing.AllocsPerRun(100, print), text)
 	}
 }
 
+// BenchmarkAppendRecord is the cost of a line in a batch of a common size.
 func BenchmarkAppendRecord(b *testing.B) {
 	for _, bench := range []struct{ name, line string }{
 		{"access", accessLine},
@@ -182,11 +211,11 @@ func BenchmarkAppendRecord(b *testing.B) {
 		{"unicode", `{"message":"héllo wörld, 你好，世界 🎉","level":"info","path":"/straße/größe","n":17.25}`},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
-			e, dst, line := newEncoder(), make([]byte, 0, 4096), []byte(bench.line)
+			p, line := NewPrinter(io.Discard, "pod-0", nil), []byte(bench.line)
 			b.SetBytes(int64(len(line)))
 			b.ReportAllocs()
 			for b.Loop() {
-				dst, _ = e.AppendRecord(dst[:0], line)
+				p.Line(line)
 			}
 		})
 	}
