@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
+	"hash/crc64"
 	"io"
 	"os"
 	"path/filepath"
@@ -16,85 +16,73 @@ import (
 // with their timestamps.
 const fingerprintLen = 256
 
-// A checkpoint says how far the log has been printed: everything before offset
-// in the file id. An inode number proves little, for it is used again as soon as
+// A checkpoint says how far the log has been printed: everything before Offset
+// in the file ID. An inode number proves little, for it is used again as soon as
 // a file is deleted; so a checkpoint carries the content around it as well, and
 // a file holds the checkpoint only if it has that content at those places.
 // The zero value says that nothing has been printed yet.
-type checkpoint struct {
-	id     fileID
-	offset int64
-	mtime  int64 // of the file when it was last looked at, in ns since 1970
-	split  bool  // offset is inside a line that is being printed in pieces
+type checkpoint struct { // with exported fields, for encoding/binary
+	ID     fileID
+	Offset int64
+	MTime  int64 // of the file when it was last looked at, in ns since 1970
+	Split  bool  // Offset is inside a line that is being printed in pieces
 
-	head [fingerprintLen]byte // the file's first bytes, min(offset, fingerprintLen) of them
-	tail [fingerprintLen]byte // as many before offset
+	Head uint64 // fingerprint of the file's first bytes, min(Offset, fingerprintLen) of them
+	Tail uint64 // of as many before Offset
 }
 
-func (c *checkpoint) isZero() bool { return c.id == fileID{} }
+var crcTable = crc64.MakeTable(crc64.ECMA)
 
-// known is how many bytes of head and of tail are set.
-func (c *checkpoint) known() int { return int(min(c.offset, fingerprintLen)) }
+// fingerprint stands for content; that of no bytes is 0.
+func fingerprint(content []byte) uint64 { return crc64.Checksum(content, crcTable) }
 
-// advance moves the checkpoint behind the first n bytes of data, which stands at
-// its offset. buf is what ends with data and begins with the tail before it.
+func (c *checkpoint) isZero() bool { return c.ID == fileID{} }
+
+// known is how many bytes each of the fingerprints was taken of.
+func (c *checkpoint) known() int { return int(min(c.Offset, fingerprintLen)) }
+
+// advance moves the checkpoint n bytes on. buf begins with the known bytes before
+// it, and has those n bytes behind them.
 func (c *checkpoint) advance(buf []byte, n int) {
-	known := c.known()
-	if known < fingerprintLen {
-		copy(c.head[known:], buf[known:known+n])
+	end := c.known() + n
+	if c.Offset < fingerprintLen { // then buf begins where the file does
+		c.Head = fingerprint(buf[:min(end, fingerprintLen)])
 	}
-	c.offset += int64(n)
-	end := known + n
-	copy(c.tail[:], buf[end-c.known():end])
+	c.Offset += int64(n)
+	c.Tail = fingerprint(buf[end-c.known() : end])
 }
 
-// isIn reports whether the file f holds the checkpoint: whether it has the
-// remembered bytes at the remembered places.
+// isIn reports whether the file f holds the checkpoint.
 func (c *checkpoint) isIn(f io.ReaderAt) (bool, error) {
-	known := c.known()
-	var got [fingerprintLen]byte
+	var buf [fingerprintLen]byte
+	content := buf[:c.known()]
 	for _, part := range []struct {
-		want   []byte
 		offset int64
-	}{
-		{c.head[:known], 0},
-		{c.tail[:known], c.offset - int64(known)},
-	} {
+		want   uint64
+	}{{0, c.Head}, {c.Offset - int64(len(content)), c.Tail}} {
 		step()
-		n, err := f.ReadAt(got[:known], part.offset)
+		n, err := f.ReadAt(content, part.offset)
 		if err != nil && !errors.Is(err, io.EOF) {
 			return false, err
 		}
-		if !bytes.Equal(got[:n], part.want) {
+		if fingerprint(content[:n]) != part.want {
 			return false, nil
 		}
 	}
 	return true, nil
 }
 
-// The stored form: a magic, the fields in little endian, a CRC-32C of all that.
-const (
-	checkpointMagic = "LOGSIDE1"
-	checkpointLen   = len(checkpointMagic) + 8 + 8 + 8 + 8 + 1 + 2*fingerprintLen + 4
-)
+// The stored form: a magic, the checkpoint, and the fingerprint of all that.
+const magic = "LOGSIDE2"
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+var checkpointLen = len((&checkpoint{}).appendTo(nil))
 
 // appendTo appends the stored form to dst and returns it.
 func (c *checkpoint) appendTo(dst []byte) []byte {
 	start := len(dst)
-	dst = append(dst, checkpointMagic...)
-	for _, n := range []uint64{c.id.dev, c.id.ino, uint64(c.offset), uint64(c.mtime)} {
-		dst = binary.LittleEndian.AppendUint64(dst, n)
-	}
-	var split byte
-	if c.split {
-		split = 1
-	}
-	dst = append(dst, split)
-	dst = append(dst, c.head[:]...)
-	dst = append(dst, c.tail[:]...)
-	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
+	dst = append(dst, magic...)
+	dst, _ = binary.Append(dst, binary.LittleEndian, c) // fails only where a field has no fixed size
+	return binary.LittleEndian.AppendUint64(dst, fingerprint(dst[start:]))
 }
 
 // errDamaged is returned for a stored checkpoint that cannot be relied on.
@@ -104,28 +92,13 @@ var errDamaged = errors.New("checkpoint is damaged")
 // checkpoint, bit for bit as it was written, is errDamaged.
 func parseCheckpoint(b []byte) (checkpoint, error) {
 	var c checkpoint
-	if len(b) != checkpointLen || string(b[:len(checkpointMagic)]) != checkpointMagic {
-		return c, errDamaged
+	if len(b) == checkpointLen {
+		_, _ = binary.Decode(b[len(magic):], binary.LittleEndian, &c) // b is long enough
+		if c.Offset >= 0 && bytes.Equal(c.appendTo(nil), b) {
+			return c, nil
+		}
 	}
-	body, sum := b[:checkpointLen-4], b[checkpointLen-4:]
-	if crc32.Checksum(body, castagnoli) != binary.LittleEndian.Uint32(sum) {
-		return c, errDamaged
-	}
-	body = body[len(checkpointMagic):]
-	next := func() uint64 {
-		n := binary.LittleEndian.Uint64(body)
-		body = body[8:]
-		return n
-	}
-	c.id = fileID{dev: next(), ino: next()}
-	c.offset, c.mtime = int64(next()), int64(next())
-	c.split = body[0] == 1
-	copy(c.head[:], body[1:])
-	copy(c.tail[:], body[1+fingerprintLen:])
-	if c.offset < 0 || body[0] > 1 {
-		return checkpoint{}, errDamaged
-	}
-	return c, nil
+	return checkpoint{}, errDamaged
 }
 
 // A store keeps the checkpoint in a file. It is written over in place with one

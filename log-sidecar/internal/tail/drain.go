@@ -41,7 +41,7 @@ func (t *Tailer) drain(abort context.Context) error {
 			}
 			if n == 0 && t.retry == 0 && (t.state == atEnd || t.state == missing) {
 				// A rotation at this very moment is followed first.
-				if err := t.last(); !errors.Is(err, errTruncated) && !errors.Is(err, errOvertaken) && !errors.Is(err, errMoving) {
+				if err := t.reader.unterminated(); !errors.Is(err, errTruncated) && !errors.Is(err, errOvertaken) && !errors.Is(err, errMoving) {
 					return err
 				}
 			}
@@ -87,12 +87,4 @@ func (t *Tailer) openForWriting() (open, known bool) {
 		return false, true
 	}
 	return writers(t.reader.file)
-}
-
-// last prints a line that was never ended.
-func (t *Tailer) last() error {
-	if t.reader.file == nil {
-		return nil
-	}
-	return t.reader.unterminated()
 }

@@ -18,7 +18,7 @@ import (
 var step = func() {}
 
 // fileID is what the kernel knows a file by.
-type fileID struct{ dev, ino uint64 }
+type fileID struct{ Dev, Ino uint64 }
 
 // A file is one of the files that the log consists of, as it was when listed.
 type file struct {
@@ -36,7 +36,7 @@ var errMoving = errors.New("files are being rotated")
 func describe(path string, info fs.FileInfo) file {
 	f := file{path: path, size: info.Size(), mtime: info.ModTime().UnixNano()}
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		f.id = fileID{dev: uint64(st.Dev), ino: st.Ino} //nolint:unconvert // Dev is an int32 on darwin
+		f.id = fileID{Dev: uint64(st.Dev), Ino: st.Ino} //nolint:unconvert // Dev is an int32 on darwin
 	}
 	return f
 }
@@ -165,7 +165,7 @@ func locate(files []file, at *checkpoint) (holder *file, after []file, err error
 	}
 	truncated := false
 	for i := range files {
-		if files[i].id != at.id {
+		if files[i].id != at.ID {
 			continue
 		}
 		if ok, err := holds(&files[i], at); err != nil || ok {
@@ -174,7 +174,7 @@ func locate(files []file, at *checkpoint) (holder *file, after []file, err error
 		truncated = true
 	}
 	for i := range files {
-		if files[i].live || at.offset == 0 || !truncated && at.offset < fingerprintLen {
+		if files[i].live || at.Offset == 0 || !truncated && at.Offset < fingerprintLen {
 			continue
 		}
 		// As it is by now: the list may show a copy that was still being made.
@@ -187,7 +187,7 @@ func locate(files []file, at *checkpoint) (holder *file, after []file, err error
 		}
 		// A copy is younger than what it is a copy of; an older file that happens
 		// to have the same content is none.
-		if now.mtime < at.mtime {
+		if now.mtime < at.MTime {
 			continue
 		}
 		if ok, err := holds(&now, at); err != nil || ok {
@@ -195,7 +195,7 @@ func locate(files []file, at *checkpoint) (holder *file, after []file, err error
 		}
 	}
 	for _, f := range files {
-		if f.live || f.mtime > at.mtime {
+		if f.live || f.mtime > at.MTime {
 			after = append(after, f)
 		}
 	}
@@ -204,8 +204,8 @@ func locate(files []file, at *checkpoint) (holder *file, after []file, err error
 
 // holds opens f to see whether it holds the checkpoint.
 func holds(f *file, at *checkpoint) (bool, error) {
-	if at.offset == 0 {
-		return f.id == at.id, nil
+	if at.Offset == 0 {
+		return f.id == at.ID, nil
 	}
 	opened, err := open(f)
 	if err != nil {

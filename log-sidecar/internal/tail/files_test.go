@@ -171,9 +171,9 @@ func located(t *testing.T, contents []string, old string, offset int, identity i
 	files, err := list(path)
 	require.NoError(t, err)
 
-	at := checkpoint{id: fileID{dev: 1, ino: 1}, mtime: began.Add(90 * time.Second).UnixNano()} // between the first two
+	at := checkpoint{ID: fileID{Dev: 1, Ino: 1}, MTime: began.Add(90 * time.Second).UnixNano()} // between the first two
 	if identity >= 0 {
-		at.id = files[identity].id
+		at.ID = files[identity].id
 	}
 	at.advance([]byte(old), offset)
 	f, rest, err := locate(files, &at)

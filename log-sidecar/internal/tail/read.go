@@ -5,8 +5,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 	"unicode/utf8"
@@ -22,37 +22,37 @@ const readSize = 32 << 10
 var (
 	// errTruncated says that the open file no longer holds the checkpoint.
 	errTruncated = errors.New("file was truncated")
-	// errOvertaken says that what comes after the checkpoint is not the open file,
-	// of which nothing has been printed yet, but another one.
+	// errOvertaken says that the open file, of which nothing has been printed yet, is
+	// no longer what comes next.
 	errOvertaken = errors.New("another file comes first")
 	// errSink wraps what the sink returns: without it there is no going on.
 	errSink = errors.New("print")
 )
 
-// A reader reads lines from one file after the other. What it knows is the
-// checkpoint and nothing else: bytes after it are read again rather than kept, so
+// A place is where reading has come to.
+type place struct {
+	file *os.File   // nil before the first
+	at   checkpoint // in file: everything before it has been printed
+}
+
+// A reader reads lines from one file after the other. What it knows is its place
+// and nothing else: bytes after the checkpoint are read again rather than kept, so
 // there is no second truth to fall out of step with the file.
 //
 // Memory is bounded by construction: buf has fingerprintLen and readSize bytes,
 // and MaxLineBytes more at the most while a line is longer than that.
 type reader struct {
-	sink    Sink
-	store   *store
-	stats   *stats
-	log     *slog.Logger
-	maxLine int
-	buf     []byte
+	cfg   *Config
+	store *store
+	stats *stats
+	buf   []byte
 
-	at    checkpoint // what has been printed; in file, unless fresh
-	file  *os.File   // the file being read; nil before the first
-	id    fileID     // of file
-	fresh bool       // nothing of file has been printed: at is the end of the one before
+	place
 
-	// The one before, while file is fresh. It is kept open so that its inode number
-	// is not used again, for an empty file has nothing else to be known by.
-	before *os.File
-
-	isNext func() (bool, error) // whether file, fresh, still is what comes after at
+	// Where it was before file, until something of file is printed; then nil. Until
+	// then another file may turn out to come first. This one stays open, so that its
+	// inode number is not used again: an empty file has nothing else to be known by.
+	before *place
 
 	unsaved bool // the last save failed
 
@@ -63,52 +63,65 @@ type reader struct {
 	changed time.Time // when file was last seen to change
 }
 
-// use goes on with opened, at the checkpoint where that is in it, else at its
-// beginning.
-func (r *reader) use(opened *os.File, f *file, holder bool) {
-	r.release()
-	r.file, r.id, r.fresh = opened, f.id, !holder
-	r.size, r.mtime, r.changed = -1, 0, time.Time{}
-	if holder {
-		r.at.id = f.id // a copy has another identity
-		r.forget()
+// resume goes on at the checkpoint, in f, which holds it.
+func (r *reader) resume(f *file) error {
+	opened, err := open(f)
+	if err != nil {
+		return err
 	}
-	p := r.position()
-	r.stats.change(func(s *stats) { s.id, s.offset = p.id, p.offset })
+	r.file, r.at.ID = opened, f.id // a copy has another identity
+	r.moved()
+	return nil
 }
 
-func (r *reader) release() {
+// next goes on at the beginning of f, which comes after what has been printed.
+func (r *reader) next(f *file) error {
+	opened, err := open(f)
+	if err != nil {
+		return err
+	}
+	if err := r.unterminated(); err != nil {
+		return errors.Join(err, opened.Close())
+	}
 	if r.file != nil {
-		_ = r.file.Close() // read-only: there is nothing to lose
+		r.stats.change(func(s *stats) { s.status.Rotations++ })
+	}
+	r.settle()
+	before := r.place
+	r.before, r.place = &before, place{file: opened, at: checkpoint{ID: f.id}}
+	r.moved()
+	return nil
+}
+
+// settle says that there is no way back to where it was before.
+func (r *reader) settle() {
+	if r.before != nil && r.before.file != nil {
+		_ = r.before.file.Close() // read-only: there is nothing to lose
+	}
+	r.before = nil
+}
+
+// back closes the open file and returns to where it was before, where there is
+// still a way; else to the checkpoint, with no file open.
+func (r *reader) back() {
+	if r.file != nil {
+		_ = r.file.Close()
 		r.file = nil
 	}
-}
-
-// leave makes the end of the open file the checkpoint; another file is used next.
-func (r *reader) leave() {
-	r.at = r.position()
-	r.forget()
-	r.before, r.file = r.file, nil
-}
-
-func (r *reader) forget() {
 	if r.before != nil {
-		_ = r.before.Close()
-		r.before = nil
+		r.place, r.before = *r.before, nil
 	}
+	r.moved()
 }
 
-// position is the place in the open file from which on nothing has been printed.
-func (r *reader) position() checkpoint {
-	if r.file != nil && r.fresh {
-		return checkpoint{id: r.id, mtime: r.mtime}
-	}
-	return r.at
+func (r *reader) moved() {
+	r.size, r.mtime, r.changed = -1, 0, time.Time{}
+	r.stats.change(func(s *stats) { s.id, s.offset = r.at.ID, r.at.Offset })
 }
 
 // flush returns when what was handed to the sink is printed.
 func (r *reader) flush() error {
-	if err := r.sink.Flush(); err != nil {
+	if err := r.cfg.Sink.Flush(); err != nil {
 		return fmt.Errorf("%w: %w", errSink, err)
 	}
 	now := time.Now()
@@ -128,43 +141,40 @@ func (r *reader) flush() error {
 func (r *reader) save() {
 	err := r.store.save(&r.at)
 	if err != nil && !r.unsaved {
-		r.log.Error("the checkpoint cannot be saved: a restart will print lines again", "error", err.Error())
+		r.cfg.Log.Error("the checkpoint cannot be saved: a restart will print lines again", "error", err.Error())
 	}
 	r.unsaved = err != nil
 }
 
-// fill reads what follows the position into r.buf and returns it, valid until the
+// fill reads what follows the checkpoint into r.buf and returns it, valid until the
 // next fill, and whether there may be more. It is sure to be what follows: one
-// read takes the remembered bytes before the offset along with the new ones, and
+// read takes the fingerprinted bytes before the offset along with the new ones, and
 // afterwards the file's beginning and size are looked at, so that a truncation
 // before or during the read is noticed, whatever the file's size is by then. Of a
-// fresh file nothing is remembered; there the question is whether it still comes
-// next, and that too is asked after the read, for a copy is made before a truncation.
+// file that nothing has been printed of there is no fingerprint; there the question
+// is whether it still comes next, and that too is asked after the read, for a copy
+// is made before a truncation.
 func (r *reader) fill() (data []byte, more bool, err error) {
-	at := &r.at
-	if r.fresh {
-		at = &checkpoint{}
-	}
 	if r.buf == nil {
 		r.buf = make([]byte, fingerprintLen+readSize)
 	}
-	known := at.known()
+	known := r.at.known()
 	step()
 	before, err := r.file.Stat() // its mtime is no later than the data's
 	if err != nil {
 		return nil, false, err
 	}
 	step()
-	n, err := pread(r.file, r.buf, at.offset-int64(known))
+	n, err := pread(r.file, r.buf, r.at.Offset-int64(known))
 	if err != nil {
 		return nil, false, err
 	}
-	if n < known || !bytes.Equal(r.buf[:known], at.tail[:known]) {
+	if n < known || fingerprint(r.buf[:known]) != r.at.Tail {
 		return nil, false, errTruncated
 	}
 	var head [fingerprintLen]byte
 	step()
-	if h, err := pread(r.file, head[:known], 0); err != nil || !bytes.Equal(head[:h], at.head[:known]) {
+	if h, err := pread(r.file, head[:known], 0); err != nil || fingerprint(head[:h]) != r.at.Head {
 		return nil, false, errors.Join(errTruncated, err)
 	}
 	step()
@@ -172,13 +182,14 @@ func (r *reader) fill() (data []byte, more bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	if info.Size() < at.offset+int64(n-known) {
+	if info.Size() < r.at.Offset+int64(n-known) {
 		return nil, false, errTruncated
 	}
-	if r.fresh {
-		if ok, err := r.isNext(); err != nil || !ok {
+	if r.before != nil {
+		if ok, err := r.comesNext(); err != nil || !ok {
 			return nil, false, cmp.Or(err, errOvertaken)
 		}
+		r.at.MTime = before.ModTime().UnixNano()
 	}
 	if mtime := before.ModTime(); r.size != before.Size() || r.mtime != mtime.UnixNano() {
 		r.size, r.mtime, r.changed = before.Size(), mtime.UnixNano(), time.Now()
@@ -189,6 +200,19 @@ func (r *reader) fill() (data []byte, more bool, err error) {
 	return r.buf[known:n], n == len(r.buf), nil
 }
 
+// comesNext reports whether the open file, where nothing of it has been printed
+// yet, is still what comes after the place before. It may have been written, copied
+// and truncated since it was opened, and then the copy comes first. A file that is
+// not there any more has been deleted, and no other comes before it.
+func (r *reader) comesNext() (bool, error) {
+	files, err := list(r.cfg.Path)
+	if err != nil {
+		return false, err
+	}
+	_, after, err := locate(files, &r.before.at)
+	return slices.IndexFunc(after, func(f file) bool { return f.id == r.at.ID }) <= 0, err
+}
+
 // read prints every whole line that there is and returns how many bytes that
 // was. After each batch has been printed the checkpoint is saved.
 func (r *reader) read() (total int64, err error) {
@@ -197,27 +221,23 @@ func (r *reader) read() (total int64, err error) {
 		if err != nil {
 			return total, err
 		}
-		split := r.at.split && !r.fresh
-		n, split := r.deliver(data, split)
+		n, split := r.deliver(data, r.at.Split)
 		switch {
 		case n > 0:
 			if err := r.flush(); err != nil {
 				return total, err
 			}
-			if r.fresh {
-				r.at, r.fresh = checkpoint{id: r.id}, false
-				r.forget()
-			}
+			r.settle()
 			r.at.advance(r.buf, n)
-			r.at.mtime, r.at.split = r.mtime, split
+			r.at.MTime, r.at.Split = r.mtime, split
 			r.save()
 			r.stats.change(func(s *stats) {
 				s.status.Bytes += int64(n)
-				s.offset = r.at.offset
+				s.offset = r.at.Offset
 			})
 			total += int64(n)
 		case more: // a line that is longer than the buffer
-			larger := min(4*len(r.buf), fingerprintLen+r.maxLine+readSize)
+			larger := min(4*len(r.buf), fingerprintLen+r.cfg.MaxLineBytes+readSize)
 			r.buf = make([]byte, larger)
 		}
 		if !more {
@@ -244,31 +264,34 @@ func (r *reader) deliver(data []byte, split bool) (n int, splitAfter bool) {
 		line, next, whole := bytes.Cut(rest, newline)
 		// Where the \n is still to come, a CR at the end may turn out to belong to it.
 		line = bytes.TrimSuffix(line, carriageReturn)
-		for len(line) > r.maxLine {
+		for len(line) > r.cfg.MaxLineBytes {
 			if !split {
 				r.stats.change(func(s *stats) { s.status.SplitLines++ })
 			}
-			cut := runeBoundary(line, r.maxLine)
-			r.sink.Piece(line[:cut], false)
+			cut := runeBoundary(line, r.cfg.MaxLineBytes)
+			r.cfg.Sink.Piece(line[:cut], false)
 			line, rest, split = line[cut:], rest[cut:], true
 		}
 		switch {
 		case !whole:
 			return len(data) - len(rest), split
 		case split:
-			r.sink.Piece(line, true)
+			r.cfg.Sink.Piece(line, true)
 			r.lines++
 		case len(line) > 0:
-			r.sink.Line(line)
+			r.cfg.Sink.Line(line)
 			r.lines++
 		}
 		rest, split = next, false
 	}
 }
 
-// unterminated prints what is left behind the last \n, as it is; the checkpoint
-// stays before it.
+// unterminated prints what is left behind the last \n of the open file, as it is;
+// the checkpoint stays before it.
 func (r *reader) unterminated() error {
+	if r.file == nil {
+		return nil
+	}
 	data, _, err := r.fill()
 	if err != nil || len(data) == 0 {
 		return err
@@ -278,10 +301,10 @@ func (r *reader) unterminated() error {
 	}
 	line := bytes.TrimLeft(data, "\x00")
 	switch {
-	case r.at.split && !r.fresh:
-		r.sink.Piece(data, true)
+	case r.at.Split:
+		r.cfg.Sink.Piece(data, true)
 	case len(line) > 0:
-		r.sink.Line(line)
+		r.cfg.Sink.Line(line)
 	default:
 		return nil
 	}

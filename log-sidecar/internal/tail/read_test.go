@@ -14,7 +14,7 @@ import (
 // was held back.
 func deliver(data string, maxLine, chunk int) (got []string, held string) {
 	s := &sink{}
-	r := reader{sink: s, stats: &stats{}, maxLine: maxLine}
+	r := reader{cfg: &Config{Sink: s, MaxLineBytes: maxLine}, stats: &stats{}}
 	split := false
 	for pending := ""; ; {
 		n := min(chunk, len(data))

@@ -163,7 +163,9 @@ func (s *site) kill() {
 	}
 	if s.tailer != nil {
 		s.tailer.watch.close()
-		s.tailer.reader.release()
+		for s.tailer.reader.file != nil {
+			s.tailer.reader.back()
+		}
 		if file := s.tailer.reader.store.file; file != nil {
 			_ = file.Close()
 		}

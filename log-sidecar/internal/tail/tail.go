@@ -14,7 +14,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"path/filepath"
-	"slices"
 	"time"
 )
 
@@ -101,8 +100,7 @@ func New(cfg Config) (*Tailer, error) {
 		return nil, err
 	}
 	t := &Tailer{cfg: cfg, watch: newWatch(cfg.Path, cfg.Log), resumed: at.isZero()}
-	t.reader = reader{sink: cfg.Sink, store: store, stats: &t.stats, maxLine: cfg.MaxLineBytes, log: cfg.Log, at: at}
-	t.reader.isNext = t.isNext
+	t.reader = reader{cfg: &t.cfg, store: store, stats: &t.stats, place: place{at: at}}
 	t.become(missing)
 	return t, nil
 }
@@ -194,10 +192,10 @@ func (t *Tailer) look() (total int64, err error) {
 			return total, nil
 		case errors.Is(err, errTruncated):
 			t.stats.change(func(s *stats) { s.status.Truncations++ })
-			t.cfg.Log.Info("the log was truncated", "path", t.reader.file.Name(), "offset", t.reader.at.offset)
-			t.reader.release()
+			t.cfg.Log.Info("the log was truncated", "path", t.reader.file.Name(), "offset", t.reader.at.Offset)
+			t.reader.back()
 		case errors.Is(err, errOvertaken):
-			t.reader.release()
+			t.reader.back()
 		case err != nil:
 			t.fail(err)
 			return total, nil
@@ -217,7 +215,7 @@ func (t *Tailer) lookOnce() (n int64, again bool, err error) {
 			return n, false, err
 		}
 		switch live, err := stat(t.cfg.Path); {
-		case err == nil && live.id == r.id:
+		case err == nil && live.id == r.at.ID:
 			t.become(atEnd)
 			return n, false, nil
 		case err != nil && !errors.Is(err, fs.ErrNotExist):
@@ -228,51 +226,30 @@ func (t *Tailer) lookOnce() (n int64, again bool, err error) {
 	if err != nil {
 		return n, false, err
 	}
-	at := r.position()
-	holder, after, err := locate(files, &at)
-	switch {
-	case err != nil:
+	holder, after, err := locate(files, &r.at)
+	if err != nil {
 		return n, false, err
-	case r.file != nil && len(after) > 0:
-		m, again, err := t.letGo(&after[0])
-		return n + m, again, err
-	case r.file != nil:
+	}
+	if r.file == nil && holder != nil {
+		err = r.resume(holder)
+		t.resumed = t.resumed || err == nil
+		return n, true, err
+	}
+	if !t.resumed {
+		t.resumed = true
+		t.stats.change(func(s *stats) { s.status.Gaps++ })
+		t.cfg.Log.Warn("no file holds the checkpoint any more: lines may be missing", "offset", r.at.Offset)
+	}
+	switch {
+	case len(after) == 0:
 		t.become(missing)
 		return n, false, nil
+	case r.file == nil:
+		return n, true, r.next(&after[0])
+	default:
+		m, again, err := t.letGo(&after[0])
+		return n + m, again, err
 	}
-
-	if holder == nil && !t.resumed {
-		t.stats.change(func(s *stats) { s.status.Gaps++ })
-		t.cfg.Log.Warn("no file holds the checkpoint any more: lines may be missing", "offset", at.offset)
-	}
-	t.resumed = true
-	next := holder
-	if next == nil {
-		if len(after) == 0 {
-			t.become(missing)
-			return n, false, nil
-		}
-		next = &after[0]
-	}
-	opened, err := open(next)
-	if err != nil {
-		return n, false, err
-	}
-	r.use(opened, next, holder != nil)
-	return n, true, nil
-}
-
-// isNext reports whether the open file, where nothing of it has been printed
-// yet, is still what comes after the checkpoint. It may have been written, copied
-// and truncated since it was opened, and then the copy comes first. A file that is
-// not there any more has been deleted, and no other comes before it.
-func (t *Tailer) isNext() (bool, error) {
-	files, err := list(t.cfg.Path)
-	if err != nil {
-		return false, err
-	}
-	_, after, err := locate(files, &t.reader.at)
-	return slices.IndexFunc(after, func(f file) bool { return f.id == t.reader.id }) <= 0, err
 }
 
 // letGo leaves the open file, which has been read and is not the live one any
@@ -293,17 +270,7 @@ func (t *Tailer) letGo(next *file) (n int64, again bool, err error) {
 	if n, err = r.read(); n > 0 || err != nil {
 		return n, true, err
 	}
-	opened, err := open(next)
-	if err != nil {
-		return 0, false, err
-	}
-	if err := r.unterminated(); err != nil {
-		return 0, false, errors.Join(err, opened.Close())
-	}
-	t.stats.change(func(s *stats) { s.status.Rotations++ })
-	r.leave()
-	r.use(opened, next, false)
-	return 0, true, nil
+	return 0, true, r.next(next)
 }
 
 func (t *Tailer) become(s state) {

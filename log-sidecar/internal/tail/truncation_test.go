@@ -215,14 +215,14 @@ func TestTheInodeNumberOfAnEmptyFileIsNotUsedAgainWhileItIsTheCheckpoint(t *test
 		w.rotate()
 	}
 	s.look()
-	at := s.tailer.reader.at
-	require.Zero(t, at.offset)
+	at := s.tailer.reader.before.at
+	require.Zero(t, at.Offset)
 	require.NoError(t, os.Remove(s.path+".1"))
 	for range 10 {
 		w.rotate()
 		next, err := stat(s.path)
 		require.NoError(t, err)
-		require.NotEqual(t, at.id, next.id)
+		require.NotEqual(t, at.ID, next.id)
 	}
 	w.some(5)
 	s.look()
