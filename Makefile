@@ -14,6 +14,7 @@ SIDECAR_IMAGE := $(REGISTRY:%=%/)log-sidecar:$(SIDECAR_VERSION)
 KIND_CLUSTER ?= kind
 PORT         ?= 8080
 FUZZTIME     ?= 30s
+SEQUENCES    ?= 10000
 BENCHFLAGS   ?=
 
 # As in the Dockerfiles, so that what is tried here is what runs there.
@@ -104,6 +105,10 @@ lint-readme:
 		for target in $$(grep -o '^make [a-z0-9 -]*' README.md | sed 's/^make //' | tr ' ' '\n' | sort -u); do \
 			grep -q "^$$target:" Makefile || { echo "README.md names make $$target"; exit 1; }; done
 
+.PHONY: model
+model: ## play all that can happen to a log at random, SEQUENCES (10000) times
+	@cd log-sidecar && go test -run Model -timeout 0 ./internal/tail -sequences $(SEQUENCES)
+
 .PHONY: fuzz
 fuzz: ## run every fuzz test for FUZZTIME (30s)
 	@set -e; for module in $(MODULES); do cd $(CURDIR)/$$module; for package in $$(go list ./...); do \
@@ -114,6 +119,10 @@ fuzz: ## run every fuzz test for FUZZTIME (30s)
 .PHONY: bench
 bench: build ## measure the built sidecar beside others; BENCHFLAGS=-help
 	@cd log-sidecar && go run ./bench $(BENCHFLAGS)
+
+.PHONY: bench-app
+bench-app: ## measure what its access log costs main-app
+	@cd main-app && go test -run '^$$' -bench Server -count 5 .
 
 .PHONY: docker-build
 docker-build: ## build both images; REGISTRY= prefixes their names
@@ -126,6 +135,7 @@ docker-test: ## check what is in both images, and that they run read-only
 
 .PHONY: docker-push
 docker-push: ## push both images to REGISTRY
+	$(if $(REGISTRY),,$(error say where to: REGISTRY=ghcr.io/me))
 	docker push $(APP_IMAGE)
 	docker push $(SIDECAR_IMAGE)
 

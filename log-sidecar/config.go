@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"math"
 	"net"
@@ -10,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"sidecar.example/log-sidecar/internal/enrich"
@@ -72,7 +72,7 @@ func variable[T any](e *environment, name, standard, meaning, want string, parse
 	}
 	parsed, err := parse(value)
 	if err != nil && e.err == nil {
-		e.err = fmt.Errorf("%s=%s: %w: want %s", name, value, err, want)
+		e.err = fmt.Errorf("%s=%s: want %s", name, value, want)
 	}
 	return parsed
 }
@@ -82,7 +82,7 @@ func text(s string) (string, error) { return s, nil }
 // filePath takes the path of something that is a file, if it is there.
 func filePath(s string) (string, error) {
 	if info, err := os.Stat(s); err == nil && info.IsDir() {
-		return s, errors.New("is a directory")
+		return s, syscall.EISDIR
 	}
 	return s, nil
 }
@@ -111,11 +111,8 @@ func fields(s string) (all []enrich.Field, err error) {
 	taken := []string{"raw", "host", "processed_at", "partial"}
 	for pair := range strings.SplitSeq(s, ",") {
 		key, value, ok := strings.Cut(pair, "=")
-		switch {
-		case !ok || key == "":
-			return nil, fmt.Errorf("%q is no key=value", pair)
-		case slices.Contains(taken, key):
-			return nil, fmt.Errorf("key %q is taken", key)
+		if !ok || key == "" || slices.Contains(taken, key) {
+			return nil, strconv.ErrSyntax
 		}
 		taken = append(taken, key)
 		all = append(all, enrich.Field{Key: key, Value: value})
@@ -128,7 +125,7 @@ func between[T cmp.Ordered](least, most T, parse func(string) (T, error)) func(s
 	return func(s string) (T, error) {
 		v, err := parse(s)
 		if err == nil && (v < least || v > most) {
-			err = errors.New("out of range")
+			err = strconv.ErrRange
 		}
 		return v, err
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"math"
 	"net"
@@ -53,7 +52,7 @@ func variable[T any](e *environment, name, standard, meaning, want string, parse
 	value = cmp.Or(value, standard)
 	parsed, err := parse(value)
 	if err != nil && e.err == nil {
-		e.err = fmt.Errorf("%s=%s: %w: want %s", name, value, err, want)
+		e.err = fmt.Errorf("%s=%s: want %s", name, value, want)
 	}
 	return parsed
 }
@@ -73,7 +72,7 @@ func between[T cmp.Ordered](least, most T, parse func(string) (T, error)) func(s
 	return func(s string) (T, error) {
 		v, err := parse(s)
 		if err == nil && (v < least || v > most) {
-			err = errors.New("out of range")
+			err = strconv.ErrRange
 		}
 		return v, err
 	}

@@ -86,14 +86,7 @@ func run(ctx context.Context, args []string, lookupEnv func(string) (string, boo
 // longer ready, until the endpoints have dropped the Pod; then take no new
 // connections and finish what is in flight. A second signal ends both at once.
 func serve(ctx context.Context, listener net.Listener, app *app, cfg config, log *slog.Logger) error {
-	server := &http.Server{
-		Handler:                      app,
-		ReadTimeout:                  30 * time.Second, // an announced body that never comes must not hold the drain
-		IdleTimeout:                  2 * time.Minute,
-		MaxHeaderBytes:               16 << 10, // bounds the path, and so the log line
-		DisableGeneralOptionsHandler: true,     // OPTIONS * is a request like any other
-		ErrorLog:                     slog.NewLogLogger(log.Handler(), slog.LevelWarn),
-	}
+	server := newServer(app, log)
 	defer server.Close() // cuts off what the drain has not finished
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
@@ -116,10 +109,22 @@ func serve(ctx context.Context, listener net.Listener, app *app, cfg config, log
 	defer cancel()
 	switch err := server.Shutdown(deadline); {
 	case again.Err() != nil:
-		return errors.New("ended by a second signal: requests in flight are cut off")
+		return errors.New("ended by a second signal")
 	case err != nil:
 		return fmt.Errorf("cut off requests in flight: %w", err)
 	}
 	log.Info("stopped")
 	return nil
+}
+
+func newServer(handler http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:                      handler,
+		ReadTimeout:                  30 * time.Second, // a body that never comes,
+		WriteTimeout:                 30 * time.Second, // and a client that never reads, must not keep a connection
+		IdleTimeout:                  2 * time.Minute,
+		MaxHeaderBytes:               16 << 10, // bounds the path, and so the log line
+		DisableGeneralOptionsHandler: true,     // OPTIONS * is a request like any other
+		ErrorLog:                     slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
 }

@@ -18,9 +18,7 @@ import (
 // its own that has given up what root may do to files, and ends with f.
 func asNobody(t *testing.T, s *site, f func()) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("only root can become another user")
-	}
+	needsRoot(t)
 	for dir := filepath.Dir(s.dir); dir != filepath.Dir(os.TempDir()) && dir != "/"; dir = filepath.Dir(dir) {
 		if dir != filepath.Clean(os.TempDir()) {
 			require.NoError(t, os.Chmod(dir, 0o755))
@@ -47,7 +45,15 @@ func asNobody(t *testing.T, s *site, f func()) {
 	require.NoError(t, <-done)
 }
 
+func needsRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can become another user")
+	}
+}
+
 func TestEACCESForAWhile(t *testing.T) {
+	needsRoot(t)
 	for name, denied := range map[string]func(s *site) string{
 		"of the file":      func(s *site) string { return s.path },
 		"of the directory": func(s *site) string { return s.dir },
