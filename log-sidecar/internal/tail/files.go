@@ -22,11 +22,15 @@ type fileID struct{ Dev, Ino uint64 }
 
 // A file is one of the files that the log consists of, as it was when listed.
 type file struct {
-	path  string
-	live  bool // it is what the log's own path names; else a rotated sibling
-	id    fileID
-	size  int64
-	mtime int64 // ns since 1970
+	path    string
+	suffix  string // of a rotated sibling: its name behind the log's own and a dot or a dash
+	number  int    // that suffix as a number from 1 on; 0 where it is none
+	live    bool   // it is what the log's own path names
+	settled bool   // it is rotated for good: it was the live one, and what is before and after it stays
+	id      fileID
+	size    int64
+	mtime   int64 // ns since 1970
+	born    int64 // likewise; 0 where the file system does not say
 }
 
 // errMoving says that files are being renamed under our eyes; another look soon
@@ -62,13 +66,62 @@ func list(path string) ([]file, error) {
 
 // scan is one look of list.
 func scan(path string) ([]file, error) {
+	files, err := siblings(path)
+	if err != nil {
+		return nil, err
+	}
+	// What a symbolic link names may be rotated where it is.
+	target, isLink := linkTarget(path)
+	if isLink {
+		more, err := siblings(target)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, more...)
+	}
+	order(files)
+	for i := range files {
+		files[i].settled = !isLink // else it may be what the link will name next
+	}
+
+	seen := map[fileID]bool{}
+	live, err := stat(path)
+	switch {
+	case err == nil:
+		live.live = true
+		seen[live.id] = true
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	}
+	// A file with several names is one file, and the live one where it is that.
+	files = slices.DeleteFunc(files, func(f file) bool {
+		again := seen[f.id]
+		seen[f.id] = true
+		return again
+	})
+	if live.live {
+		files = append(files, live)
+	}
+	return files, nil
+}
+
+// linkTarget returns the path of the file that the symbolic link at path names.
+func linkTarget(path string) (target string, ok bool) {
+	if info, err := os.Lstat(path); err != nil || info.Mode()&fs.ModeSymlink == 0 {
+		return "", false
+	}
+	target, err := filepath.EvalSymlinks(path)
+	return target, err == nil
+}
+
+// siblings returns what rotation has made of the name path, in any order.
+func siblings(path string) (files []file, err error) {
 	step()
 	dir, base := filepath.Split(path)
 	entries, err := os.ReadDir(cmp.Or(dir, "."))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	var files []file
 	for _, entry := range entries {
 		if !isSibling(base, entry.Name()) {
 			continue
@@ -80,21 +133,11 @@ func scan(path string) ([]file, error) {
 		if err != nil {
 			return nil, err
 		}
+		f.suffix = entry.Name()[len(base)+1:]
+		f.number, f.born = rotationNumber(f.suffix), born(f.path)
 		files = append(files, f)
 	}
-	slices.SortFunc(files, func(a, b file) int { return byAge(a, b, len(path)) })
-
-	live, err := stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return files, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	live.live = true
-	// A symbolic link can name one of the siblings; then that one is the live one.
-	files = slices.DeleteFunc(files, func(f file) bool { return f.id == live.id })
-	return append(files, live), nil
+	return files, nil
 }
 
 // errIrregular is returned for a directory, a pipe or a device.
@@ -121,29 +164,59 @@ func isSibling(base, name string) bool {
 		!slices.Contains(compressed, filepath.Ext(name))
 }
 
-// byAge orders two siblings, the older one first. Their names say it best: path.2
-// is older than path.1, and dates such as path-20261122 sort as text (logrotate
-// asks for formats that do). The time of the last write decides between other
-// names; alone it would not do, because a writer may still be writing to an older
-// file. prefix is the length of the log's own path.
-func byAge(a, b file, prefix int) int {
-	suffixA, suffixB := a.path[prefix+1:], b.path[prefix+1:]
-	numberA, okA := rotationNumber(suffixA)
-	numberB, okB := rotationNumber(suffixB)
-	switch {
-	case okA && okB:
-		return cmp.Compare(numberB, numberA)
-	case !okA && !okB && len(suffixA) == len(suffixB):
-		return cmp.Compare(suffixA, suffixB)
-	default:
-		return cmp.Or(cmp.Compare(a.mtime, b.mtime), cmp.Compare(suffixA, suffixB))
-	}
+// order sorts siblings, the oldest first. Their names say it best: dates, such as
+// path-20261122, sort as text (logrotate asks for formats that do), and numbers by
+// size. Other names are sorted by when the files were made.
+func order(files []file) {
+	up := countsUp(files)
+	slices.SortFunc(files, func(a, b file) int {
+		byName := 0
+		switch {
+		case a.number > 0 && b.number > 0 && up:
+			byName = cmp.Compare(a.number, b.number)
+		case a.number > 0 && b.number > 0:
+			byName = cmp.Compare(b.number, a.number)
+		case isDate(a.suffix) && isDate(b.suffix):
+			byName = cmp.Compare(a.suffix, b.suffix)
+		}
+		return cmp.Or(byName, cmp.Compare(a.born, b.born), cmp.Compare(a.mtime, b.mtime), cmp.Compare(a.suffix, b.suffix))
+	})
 }
 
-// rotationNumber is the 1 of path.1. More than five digits are a date.
-func rotationNumber(suffix string) (int, bool) {
+// countsUp reports whether path.2 is younger than path.1 (log4j and others), and
+// not older (logrotate and most). It is where most files with a higher number were
+// both made and written to later. The last write alone would not do, for a writer
+// may still be writing to an older file.
+func countsUp(files []file) bool {
+	numbered := slices.DeleteFunc(slices.Clone(files), func(f file) bool { return f.number == 0 })
+	slices.SortFunc(numbered, func(a, b file) int { return cmp.Compare(a.number, b.number) })
+	up := 0
+	for i := 1; i < len(numbered); i++ {
+		lower, higher := &numbered[i-1], &numbered[i]
+		switch {
+		case higher.born < lower.born:
+			up--
+		case higher.born > lower.born && higher.mtime > lower.mtime:
+			up++
+		}
+	}
+	return up > 0
+}
+
+// rotationNumber is 2 for the 1 of path.1, and 0 where there is none. More than
+// five digits are a date.
+func rotationNumber(suffix string) int {
 	n, err := strconv.Atoi(suffix)
-	return n, err == nil && len(suffix) <= 5
+	if err != nil || n < 0 || len(suffix) > 5 {
+		return 0
+	}
+	return n + 1 // for some begin with path.0
+}
+
+// isDate reports whether suffix begins like 20261122, 2026-11-22 or seconds since
+// 1970: with the year, or what else is most significant.
+func isDate(suffix string) bool {
+	return len(suffix) >= 6 && strings.Trim(suffix[:4], "0123456789") == ""
 }
 
 // locate answers the question that all of following a log comes down to: which
@@ -152,8 +225,8 @@ func rotationNumber(suffix string) (int, bool) {
 // reused inode, a rewrite in place and a switched symbolic link differ only in
 // the answer. The holder is nil where there is none.
 //
-//   - The file with the checkpoint's identity and content holds it, under
-//     whatever name it has now.
+//   - The file with the checkpoint's inode number and content holds it, under
+//     whatever name it has now. (A device may have another number after a reboot.)
 //   - Where that identity is there with other content, the file was truncated (or
 //     its inode used again): a copy from before may hold it (copytruncate). So may
 //     it where the identity is gone (copied and deleted); but a few bytes prove
@@ -165,13 +238,13 @@ func locate(files []file, at *checkpoint) (holder *file, after []file, err error
 	}
 	truncated := false
 	for i := range files {
-		if files[i].id != at.ID {
+		if files[i].id.Ino != at.ID.Ino {
 			continue
 		}
 		if ok, err := holds(&files[i], at); err != nil || ok {
 			return &files[i], files[i+1:], err
 		}
-		truncated = true
+		truncated = truncated || files[i].id == at.ID
 	}
 	for i := range files {
 		if files[i].live || at.Offset == 0 || !truncated && at.Offset < fingerprintLen {

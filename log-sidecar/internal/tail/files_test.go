@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -226,6 +227,24 @@ func TestLocate(t *testing.T) {
 	}
 }
 
+// After a reboot the device of a volume may have another number.
+func TestADeviceWithAnotherNumberHoldsTheSameFiles(t *testing.T) {
+	s := newSite(t)
+	w := newWriter(t, s.path)
+	w.some(5)
+	s.look()
+	at := s.tailer.reader.at
+	at.ID.Dev++
+	require.NoError(t, s.tailer.reader.store.save(&at))
+	s.kill()
+	w.some(5)
+	w.rotate()
+	w.some(5)
+	s.look()
+	s.want(w.lines)
+	require.Zero(t, s.tailer.Status().Gaps)
+}
+
 func TestOpenTellsWhenTheNameIsAnotherFilesByNow(t *testing.T) {
 	s := newSite(t)
 	w := newWriter(t, s.path)
@@ -237,4 +256,113 @@ func TestOpenTellsWhenTheNameIsAnotherFilesByNow(t *testing.T) {
 	require.NoError(t, os.Remove(s.path))
 	_, err = open(&f)
 	require.ErrorIs(t, err, errMoving)
+}
+
+// log4j and others count up: path.2 is younger than path.1.
+func TestNumbersThatCountUp(t *testing.T) {
+	for name, down := range map[string]bool{"while it runs": false, "while it is down": true} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			w := newWriter(t, s.path)
+			w.some(5)
+			for i := range 12 {
+				s.look()
+				if down && i > 0 {
+					s.kill()
+				}
+				for range 1 + i%3 {
+					w.some(5)
+					require.NoError(t, os.Rename(s.path, s.path+"."+strconv.Itoa(w.n)))
+					afterATick(t, numbered(s.path, w.n))
+					w.open()
+				}
+			}
+			w.some(5)
+			s.look()
+			s.want(w.lines)
+		})
+	}
+}
+
+// Files that were made in another order than they were written, with their times
+// set: the names are as logrotate gives them.
+func TestNumbersCountDownWhereTheTimesDoNotAgree(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "access.log")
+	written := time.Now()
+	for i := 1; i <= 3; i++ {
+		require.NoError(t, os.WriteFile(numbered(path, i), nil, 0o644))
+		written = written.Add(-time.Minute)
+		require.NoError(t, os.Chtimes(numbered(path, i), written, written))
+		afterATick(t, numbered(path, i))
+	}
+	require.Equal(t, []string{"access.log.3", "access.log.2", "access.log.1"}, names(t, path))
+}
+
+func TestAFileWithSeveralNamesIsOneFile(t *testing.T) {
+	for name, link := range map[string]func(oldname, newname string) error{"hard link": os.Link, "symbolic link": os.Symlink} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			w := newWriter(t, s.path)
+			w.some(5)
+			w.rotate()
+			require.NoError(t, link(s.path+".1", s.path+".keep"))
+			w.some(5)
+			s.look()
+			s.want(w.lines)
+			require.NoError(t, link(s.path, s.path+".now"))
+			w.some(5)
+			s.look()
+			w.rotate()
+			w.some(5)
+			s.look()
+			s.want(w.lines)
+		})
+	}
+}
+
+// What a symbolic link names is rotated in its own directory.
+func TestRotationsBehindALink(t *testing.T) {
+	for name, down := range map[string]bool{"while it runs": false, "while it is down": true} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			elsewhere := filepath.Join(t.TempDir(), "app.log")
+			w := newWriter(t, elsewhere)
+			require.NoError(t, os.Symlink(elsewhere, s.path))
+			w.some(5)
+			s.look()
+			if down {
+				s.kill()
+			}
+			for range 3 {
+				w.some(5)
+				w.rotate()
+			}
+			w.some(5)
+			s.look()
+			s.want(w.lines)
+		})
+	}
+}
+
+// Not each of many files may take a look at all of them.
+func TestManyFilesTakeFewSystemCallsEach(t *testing.T) {
+	const files = 300
+	for name, lines := range map[string]int{"with a line each": 1, "empty": 0} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			w := newWriter(t, s.path)
+			w.some(1)
+			for range files {
+				w.some(lines)
+				w.rotate()
+			}
+			w.some(1)
+			calls := 0
+			step = func() { calls++ }
+			t.Cleanup(func() { step = func() {} })
+			s.look()
+			s.want(w.lines)
+			require.Less(t, calls, 30*files)
+		})
+	}
 }

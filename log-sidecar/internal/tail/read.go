@@ -50,9 +50,11 @@ type reader struct {
 	place
 
 	// Where it was before file, until something of file is printed; then nil. Until
-	// then another file may turn out to come first. This one stays open, so that its
-	// inode number is not used again: an empty file has nothing else to be known by.
-	before *place
+	// then another file may turn out to come first, unless file was settled. The one
+	// before stays open, so that its inode number is not used again: an empty file has
+	// nothing else to be known by.
+	before  *place
+	settled bool
 
 	unsaved bool // the last save failed
 
@@ -89,6 +91,7 @@ func (r *reader) next(f *file) error {
 	r.settle()
 	before := r.place
 	r.before, r.place = &before, place{file: opened, at: checkpoint{ID: f.id}}
+	r.settled = f.settled
 	r.moved()
 	return nil
 }
@@ -116,7 +119,13 @@ func (r *reader) back() {
 
 func (r *reader) moved() {
 	r.size, r.mtime, r.changed = -1, 0, time.Time{}
-	r.stats.change(func(s *stats) { s.id, s.offset = r.at.ID, r.at.Offset })
+	r.stats.change(func(s *stats) {
+		s.file, s.id, s.offset = r.file, r.at.ID, r.at.Offset
+		s.status.LastLook = time.Now()
+		if r.file != nil {
+			s.status.File, s.status.Error = string(atEnd), ""
+		}
+	})
 }
 
 // flush returns when what was handed to the sink is printed.
@@ -205,6 +214,9 @@ func (r *reader) fill() (data []byte, more bool, err error) {
 // and truncated since it was opened, and then the copy comes first. A file that is
 // not there any more has been deleted, and no other comes before it.
 func (r *reader) comesNext() (bool, error) {
+	if r.settled {
+		return true, nil
+	}
 	files, err := list(r.cfg.Path)
 	if err != nil {
 		return false, err
@@ -255,11 +267,16 @@ func (r *reader) read() (total int64, err error) {
 // the next line continues them, as it does for the first one here.
 //
 // An empty line, a CR before the \n and NULs before a line (where a file was
-// truncated under a writer that kept its offset) are dropped.
+// truncated under a writer that kept its offset) are dropped. NULs at the end are
+// held back like a line: some make their file larger before they write to it.
 func (r *reader) deliver(data []byte, split bool) (n int, splitAfter bool) {
 	for rest := data; ; {
 		if !split {
-			rest = bytes.TrimLeft(rest, "\x00")
+			line := bytes.TrimLeft(rest, "\x00")
+			if len(line) == 0 && len(rest) <= r.cfg.MaxLineBytes {
+				return len(data) - len(rest), false
+			}
+			rest = line
 		}
 		line, next, whole := bytes.Cut(rest, newline)
 		// Where the \n is still to come, a CR at the end may turn out to belong to it.

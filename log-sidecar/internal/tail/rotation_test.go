@@ -270,6 +270,56 @@ func TestABlockedSinkIsWaitedForAndNothingIsLost(t *testing.T) {
 	s.eventually("no lag is left", func() bool { return s.tailer.Status().Lag == 0 })
 }
 
+func TestStatusWhileTheFirstBatchIsBlocked(t *testing.T) {
+	s := newSite(t)
+	w := newWriter(t, s.path)
+	w.some(10)
+	unblock := s.sink.block()
+	defer unblock()
+	s.run()
+	s.eventually("it waits", s.sink.blocked)
+	require.Equal(t, string(atEnd), s.tailer.Status().File)
+}
+
+func TestTheLagOfADeletedFileThatIsOpen(t *testing.T) {
+	s := newSite(t)
+	w := newWriter(t, s.path)
+	w.some(1)
+	s.run()
+	s.wantSoon(w.lines)
+	unblock := s.sink.block()
+	w.some(5000)
+	s.eventually("it waits", s.sink.blocked)
+	lag := s.tailer.Status().Lag
+	require.NoError(t, os.Remove(s.path))
+	require.Equal(t, lag, s.tailer.Status().Lag)
+	w.open()
+	w.line("next")
+	require.Equal(t, lag+5, s.tailer.Status().Lag)
+	unblock()
+	s.wantSoon(w.lines)
+}
+
+func TestStatusAnswersWhileTheFileSystemDoesNot(t *testing.T) {
+	s := newSite(t)
+	s.start()
+	hang, hangs := make(chan struct{}), make(chan struct{}, 1)
+	step = func() {
+		select {
+		case hangs <- struct{}{}:
+		default:
+		}
+		<-hang
+	}
+	t.Cleanup(func() { step = func() {} })
+	for range 3 { // and asks it once
+		_ = s.tailer.Status()
+	}
+	require.Len(t, hangs, 1)
+	close(hang)
+	s.tailer.measuring.Lock() // it is through
+}
+
 // Some rotate by copying and deleting. The copy has no lines of its own.
 func TestCopiedAndDeleted(t *testing.T) {
 	for name, down := range map[string]bool{"while it runs": false, "while it is down": true} {

@@ -1,6 +1,7 @@
 package tail
 
 import (
+	"os"
 	"sync"
 	"time"
 )
@@ -25,8 +26,9 @@ type Status struct {
 // stats is what the goroutine in Run tells the others.
 type stats struct {
 	mu     sync.Mutex // protects following; never held while something may block
-	status Status     // but for Lag and Polling, which are found out when asked for
-	id     fileID     // of the file being read
+	status Status     // but for Polling; Lag is found out when asked for
+	file   *os.File   // being read; nil while there is none
+	id     fileID     // of file, or of the one where the checkpoint is
 	offset int64      // what is printed of it
 }
 
@@ -36,34 +38,57 @@ func (s *stats) change(f func(*stats)) {
 	f(s)
 }
 
-// Status may be called from any goroutine, also while the sink blocks.
+// lagPatience is how long Status waits for a file system that does not answer.
+const lagPatience = 300 * time.Millisecond
+
+// Status may be called from any goroutine. It answers also while the sink blocks,
+// and while the file system does: then with the lag that was found last.
 func (t *Tailer) Status() Status {
+	if t.measuring.TryLock() {
+		measured := make(chan struct{})
+		go func() {
+			t.measureLag()
+			t.measuring.Unlock()
+			close(measured)
+		}()
+		select {
+		case <-measured:
+		case <-time.After(lagPatience):
+		}
+	}
 	t.stats.mu.Lock()
-	status, id, offset := t.stats.status, t.stats.id, t.stats.offset
-	t.stats.mu.Unlock()
+	defer t.stats.mu.Unlock()
+	status := t.stats.status
 	status.Polling = t.watch.polling.Load()
-	status.Lag = lag(t.cfg.Path, id, offset)
 	return status
 }
 
-// lag is how many bytes the log has after offset in the file id. It asks the file
-// system, because the goroutine in Run cannot while the sink blocks.
-func lag(path string, id fileID, offset int64) int64 {
-	files, err := scan(path)
+// measureLag finds out how many bytes the log has that are not printed. It asks the
+// file system, because the goroutine in Run cannot while the sink blocks.
+func (t *Tailer) measureLag() {
+	t.stats.mu.Lock()
+	file, id, offset := t.stats.file, t.stats.id, t.stats.offset
+	t.stats.mu.Unlock()
+	files, err := scan(t.cfg.Path)
 	if err != nil {
-		return 0
+		return
 	}
-	var behind int64 // in the files from id on
-	found := id == fileID{}
+	var lag int64
+	found := id == fileID{} // else only the live file is sure to come after it
 	for _, f := range files {
 		switch {
 		case f.id == id:
-			found, behind = true, max(0, f.size-offset)
+			found, lag = true, max(0, f.size-offset)
 		case found || f.live:
-			behind += f.size
+			lag += f.size
 		}
 	}
-	return behind
+	if !found && file != nil { // it was deleted, and is open
+		if info, err := file.Stat(); err == nil {
+			lag += max(0, info.Size()-offset)
+		}
+	}
+	t.stats.change(func(s *stats) { s.status.Lag = lag })
 }
 
 // LongestWait is how long the loop sleeps at most where nothing happens.

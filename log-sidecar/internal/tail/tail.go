@@ -14,6 +14,8 @@ import (
 	"io/fs"
 	"log/slog"
 	"path/filepath"
+	"slices"
+	"sync"
 	"time"
 )
 
@@ -79,8 +81,11 @@ type Tailer struct {
 	watch *watch
 	stats stats
 
+	measuring sync.Mutex // held while the lag is measured
+
 	// owned by the goroutine in Run
 	reader  reader
+	ahead   []file // settled files after the open one
 	state   state
 	trouble string        // the error that was logged last
 	resumed bool          // the checkpoint of an earlier life has been looked for
@@ -184,6 +189,9 @@ func (t *Tailer) look() (total int64, err error) {
 	for range 1000 { // files; it is in no hurry to come back to the others
 		n, again, err := t.lookOnce()
 		total += n
+		if err != nil {
+			t.ahead = nil // not all is as it was when that was listed
+		}
 		switch {
 		case errors.Is(err, errSink):
 			return total, err
@@ -214,6 +222,10 @@ func (t *Tailer) lookOnce() (n int64, again bool, err error) {
 		if n, err = r.read(); err != nil {
 			return n, false, err
 		}
+		if len(t.ahead) > 0 {
+			m, again, err := t.letGo(t.ahead)
+			return n + m, again, err
+		}
 		switch live, err := stat(t.cfg.Path); {
 		case err == nil && live.id == r.at.ID:
 			t.become(atEnd)
@@ -231,9 +243,12 @@ func (t *Tailer) lookOnce() (n int64, again bool, err error) {
 		return n, false, err
 	}
 	if r.file == nil && holder != nil {
-		err = r.resume(holder)
-		t.resumed = t.resumed || err == nil
-		return n, true, err
+		if err := r.resume(holder); err != nil {
+			return n, false, err
+		}
+		t.resumed = true
+		t.expect(after)
+		return n, true, nil
 	}
 	if !t.resumed {
 		t.resumed = true
@@ -245,17 +260,32 @@ func (t *Tailer) lookOnce() (n int64, again bool, err error) {
 		t.become(missing)
 		return n, false, nil
 	case r.file == nil:
-		return n, true, r.next(&after[0])
+		return n, true, t.goOn(after)
 	default:
-		m, again, err := t.letGo(&after[0])
+		m, again, err := t.letGo(after)
 		return n + m, again, err
 	}
 }
 
+// expect remembers which files come next, so that not each of many takes a look at
+// all of them.
+func (t *Tailer) expect(after []file) {
+	t.ahead = slices.DeleteFunc(after, func(f file) bool { return !f.settled })
+}
+
+// goOn goes on with the first of after.
+func (t *Tailer) goOn(after []file) error {
+	if err := t.reader.next(&after[0]); err != nil {
+		return err
+	}
+	t.expect(after[1:])
+	return nil
+}
+
 // letGo leaves the open file, which has been read and is not the live one any
-// more, for the next one: but not as long as somebody may write to it, and not
-// before it has been read once more after that was certain.
-func (t *Tailer) letGo(next *file) (n int64, again bool, err error) {
+// more, for the first one after it: but not as long as somebody may write to it,
+// and not before it has been read once more after that was certain.
+func (t *Tailer) letGo(after []file) (n int64, again bool, err error) {
 	r := &t.reader
 	written, known := writers(r.file)
 	if known && written || !known && time.Since(r.changed) < letGoAfter {
@@ -270,7 +300,7 @@ func (t *Tailer) letGo(next *file) (n int64, again bool, err error) {
 	if n, err = r.read(); n > 0 || err != nil {
 		return n, true, err
 	}
-	return 0, true, r.next(next)
+	return 0, true, t.goOn(after)
 }
 
 func (t *Tailer) become(s state) {

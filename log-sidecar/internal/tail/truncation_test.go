@@ -277,3 +277,24 @@ func TestACheckpointPastTheEndIsNotTrusted(t *testing.T) {
 	s.look()
 	s.want(w.lines)
 }
+
+// Some make their file larger before they write to it; lines take the place of NULs.
+func TestAFileThatIsMadeLargerBeforehand(t *testing.T) {
+	s := newSite(t)
+	w := newWriter(t, s.path)
+	w.close()
+	file, err := os.OpenFile(s.path, os.O_WRONLY, 0)
+	require.NoError(t, err)
+	w.file = file
+	require.NoError(t, file.Truncate(200_000))
+	for range 30 {
+		w.some(100)
+		s.look()
+		s.want(w.lines)
+	}
+	s.kill()
+	w.some(100)
+	s.look()
+	s.want(w.lines)
+	require.Zero(t, s.tailer.Status().Truncations)
+}

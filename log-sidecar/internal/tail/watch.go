@@ -3,9 +3,7 @@ package tail
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"runtime"
 	"sync/atomic"
@@ -65,11 +63,8 @@ func (w *watch) add() error {
 		return fmt.Errorf("watch %s: %w", dir, err)
 	}
 	// Behind a symbolic link it is the target's directory that sees the writes.
-	if info, err := os.Lstat(w.path); err != nil || info.Mode()&fs.ModeSymlink == 0 {
-		return nil
-	}
-	target, err := filepath.EvalSymlinks(w.path)
-	if err != nil || filepath.Dir(target) == dir {
+	target, ok := linkTarget(w.path)
+	if !ok || filepath.Dir(target) == dir {
 		return nil
 	}
 	if err := w.take(func() error { return w.fs.Add(filepath.Dir(target)) }); err != nil {

@@ -29,3 +29,13 @@ func writers(f *os.File) (open, known bool) {
 	}
 	return true, errors.Is(err, unix.EAGAIN)
 }
+
+// born returns when the file at path was made, in ns since 1970, or 0 where the
+// file system does not know.
+func born(path string) int64 {
+	var st unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_BTIME, &st); err != nil || st.Mask&unix.STATX_BTIME == 0 {
+		return 0
+	}
+	return st.Btime.Sec*1e9 + int64(st.Btime.Nsec)
+}
