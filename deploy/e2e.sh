@@ -24,6 +24,7 @@ cases() {
   rolling_restart_under_load
   sidecar_killed_under_load
   undeploy
+  if [ "$variant" = native ]; then your_own_app; fi
 }
 
 # ── The cases ────────────────────────────────────────────────────────────────────
@@ -225,6 +226,25 @@ undeploy() {
   make --no-print-directory undeploy
   check "no Pod is left" eventually 60 no_pod_is_left
 }
+
+# The Pod that the README gives to those who have an app. Theirs is played by main-app.
+your_own_app() {
+  title "Run the Pod of the README's \"Your own app beside it\""
+  sed -n '/^```yaml$/,/^```$/{/^```/d;p;}' README.md |
+    sed -e "s|image: my-app:.*|image: $(image_of main-app)|" -e "s|image: log-sidecar:.*|image: $(image_of log-sidecar)|" |
+    kubectl apply -f -
+  kubectl wait --for=condition=Ready pod/my-app --timeout=2m
+  in_background port-forward kubectl port-forward pod/my-app :8080
+  curl -sS --fail "http://localhost:$(port_of port-forward)/of/your/own"
+  end_background port-forward
+  check "the sidecar prints it" eventually 10 grep_logs my-app '^{"raw":{.*"path":"/of/your/own","status":200},"host":"my-app",'
+  kubectl delete pod/my-app
+}
+
+# image_of NAME: as the Makefile names it.
+image_of() { echo "${REGISTRY:+$REGISTRY/}$1:$(cat "$1/VERSION")"; }
+
+grep_logs() { kubectl logs "$1" -c log-sidecar | grep -q "$2"; }
 
 no_pod_is_left() { [ -z "$(kubectl get pods -o name)" ]; }
 

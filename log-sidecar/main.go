@@ -48,6 +48,8 @@ func main() {
 	case errors.Is(err, errUsage):
 		os.Exit(2)
 	default:
+		// Not even the last word may take forever: stderr can be the pipe that blocks.
+		time.AfterFunc(time.Second, func() { os.Exit(1) })
 		slog.Error(err.Error())
 		os.Exit(1)
 	}
@@ -115,9 +117,10 @@ func run(ctx context.Context, args []string, lookupEnv func(string) (string, boo
 		return fmt.Errorf("LISTEN_ADDR=%s: %w: want an address of this machine that is free", cfg.listenAddr, err)
 	}
 	server := &http.Server{
-		Handler:     (&routes{cfg: &cfg, tailer: tailer, printer: printer}).handler(),
-		ReadTimeout: 5 * time.Second,
-		ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		Handler:      (&routes{cfg: &cfg, tailer: tailer, printer: printer}).handler(),
+		ReadTimeout:  5 * time.Second,
+		WriteTimeout: 5 * time.Second,
+		ErrorLog:     slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	defer server.Close() // after the drain: /health answers until the end
 	served := make(chan error, 1)
@@ -146,7 +149,12 @@ func follow(ctx context.Context, tailer *tail.Tailer, served <-chan error, timeo
 	}
 	again, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
-	log.Info("draining", "timeout", timeout.String())
+	expired := time.After(timeout)
+	said := make(chan struct{})
+	go func() { // stderr may be the very pipe that stdout is blocked on
+		defer close(said)
+		log.Info("draining", "timeout", timeout.String())
+	}()
 
 	var reason string
 	select {
@@ -154,9 +162,10 @@ func follow(ctx context.Context, tailer *tail.Tailer, served <-chan error, timeo
 		if err != nil {
 			return fmt.Errorf("drain: %w", err)
 		}
+		<-said
 		log.Info("stopped", "lines", tailer.Status().Lines)
 		return nil
-	case <-time.After(timeout):
+	case <-expired:
 		reason = "not done within " + timeout.String()
 	case <-again.Done():
 		reason = "second signal"

@@ -258,8 +258,15 @@ func (s *site) startUnread(t *testing.T) *sidecar {
 // startWith starts a sidecar with the given stdout, and does not wait for it.
 func (s *site) startWith(t *testing.T, stdout *os.File) *sidecar {
 	t.Helper()
-	sc := &sidecar{cmd: s.command(), ended: make(chan struct{})}
-	sc.cmd.Stdout, sc.cmd.Stderr = stdout, &sc.stderr
+	sc := &sidecar{cmd: s.command()}
+	sc.cmd.Stderr = &sc.stderr
+	sc.startWith(t, stdout)
+	return sc
+}
+
+func (sc *sidecar) startWith(t *testing.T, stdout *os.File) {
+	t.Helper()
+	sc.cmd.Stdout, sc.ended = stdout, make(chan struct{})
 	require.NoError(t, sc.cmd.Start())
 	require.NoError(t, stdout.Close())
 	go func() {
@@ -272,7 +279,6 @@ func (s *site) startWith(t *testing.T, stdout *os.File) *sidecar {
 		<-sc.ended
 		sc.stderr.assertDiagnosticsOnly(t)
 	})
-	return sc
 }
 
 func (sc *sidecar) awaitServing(t *testing.T) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -178,6 +179,38 @@ func TestStdoutIsBlockedDuringTheDrain(t *testing.T) {
 	sc.drain(t)
 	sc.leavesBehind(t, "not done within 300ms", lag)
 	sc.assertNothingIsLost(t, s, 20_000)
+}
+
+// As with 2>&1: what it has to say at the end nobody can read, but end it does.
+func TestStdoutAndStderrAreOneBlockedPipeDuringTheDrain(t *testing.T) {
+	for name, again := range map[string]bool{"timeout": false, "second signal": true} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, "DRAIN_TIMEOUT=300ms")
+			if again {
+				s.set("DRAIN_TIMEOUT=1h")
+			}
+			s.write(t, numbered(0, 20_000))
+			r, w, err := os.Pipe()
+			require.NoError(t, err)
+			defer r.Close()
+			sc := &sidecar{cmd: s.command()}
+			sc.cmd.Stderr = w
+			sc.startWith(t, w)
+			var following message
+			require.NoError(t, json.NewDecoder(r).Decode(&following))
+			sc.address = following.Address
+			sc.becomes(t, "blocked", func(h report) bool { return h.Stdout == "blocked" })
+			sc.signal(t, syscall.SIGTERM)
+			if again {
+				// A signal that comes while the first one is still on its way is not a second one.
+				eventually(t, "a second signal ends it", func() bool {
+					_ = sc.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+					return sc.hasEnded()
+				})
+			}
+			assert.Equal(t, 1, sc.exits(t))
+		})
+	}
 }
 
 // assertNothingIsLost wants the next sidecar to go on where this one has ended,

@@ -61,7 +61,7 @@ func (a *App) Check(ctx context.Context) error {
 	}
 	_ = response.Body.Close() // the status is all there is to know
 	if response.StatusCode < 200 || response.StatusCode > 399 {
-		return fmt.Errorf("GET %s: status %d", a.url, response.StatusCode)
+		return fmt.Errorf("GET %s: status %d", a.url.Redacted(), response.StatusCode)
 	}
 	return nil
 }

@@ -87,6 +87,26 @@ func TestAHeldFileIsLetGoSoonAfterItsWriterHasClosedIt(t *testing.T) {
 	s.wantSoon(append(w.lines, "next"))
 }
 
+// A process that never opens the new file keeps the sidecar from it for good.
+func TestAFileThatIsHeldForLongIsAnError(t *testing.T) {
+	s := newSite(t)
+	w := newWriter(t, s.path)
+	w.some(5)
+	s.look()
+	require.NoError(t, os.Rename(s.path, s.path+".1"))
+	next := newWriter(t, s.path)
+	next.line("next")
+	s.look()
+	require.Empty(t, s.tailer.Status().Error)
+	s.tailer.heldAt = s.tailer.heldAt.Add(-heldLong)
+	s.look()
+	require.Contains(t, s.tailer.Status().Error, "open for writing for 30s")
+	w.close()
+	s.look()
+	require.Empty(t, s.tailer.Status().Error)
+	s.want(append(w.lines, "next"))
+}
+
 func TestAWriterThatEndsItsLineInTheRenamedFile(t *testing.T) {
 	s := newSite(t)
 	w := newWriter(t, s.path)

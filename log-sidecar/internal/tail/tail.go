@@ -11,6 +11,7 @@ package tail
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"path/filepath"
@@ -60,6 +61,10 @@ const (
 	// letGoAfter is how long a rotated file must have been quiet where the kernel
 	// does not say whether anybody can still write to it.
 	letGoAfter = 5 * time.Second
+
+	// heldLong is how long a rotated file may be held before that is called an error:
+	// its writer was not told to open the new one, or it is no log of that writer.
+	heldLong = 30 * time.Second
 
 	// movingPause lets a rotation come to its end.
 	movingPause = 5 * time.Millisecond
@@ -293,6 +298,11 @@ func (t *Tailer) letGo(after []file) (n int64, again bool, err error) {
 			t.heldAt = time.Now()
 		}
 		t.become(holding)
+		if held := time.Since(t.heldAt); held > heldLong {
+			t.stats.change(func(s *stats) {
+				s.status.Error = fmt.Sprintf("%s was rotated, and somebody has had it open for writing for %s since", r.file.Name(), held.Round(time.Second))
+			})
+		}
 		// A close makes no event here. Ask often at first, and then ever less.
 		t.retry = min(max(time.Since(t.heldAt)/2, 2*movingPause), t.cfg.PollInterval)
 		return 0, false, nil
