@@ -1,0 +1,73 @@
+package tail
+
+import (
+	"cmp"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// compressed are the endings of files whose lines cannot be read here any more.
+var compressed = []string{".gz", ".bz2", ".xz", ".zst", ".lz4", ".Z", ".zip"}
+
+func isSibling(base, name string) bool {
+	suffix, ok := strings.CutPrefix(name, base)
+	return ok && len(suffix) > 1 && (suffix[0] == '.' || suffix[0] == '-') &&
+		!slices.Contains(compressed, filepath.Ext(name))
+}
+
+// order sorts siblings, the oldest first. Their names say it best: dates, such as
+// path-20261122, sort as text (logrotate asks for formats that do), and numbers by
+// size. Other names are sorted by when the files were made.
+func order(files []file) {
+	up := countsUp(files)
+	slices.SortFunc(files, func(a, b file) int {
+		byName := 0
+		switch {
+		case a.number > 0 && b.number > 0 && up:
+			byName = cmp.Compare(a.number, b.number)
+		case a.number > 0 && b.number > 0:
+			byName = cmp.Compare(b.number, a.number)
+		case isDate(a.suffix) && isDate(b.suffix):
+			byName = cmp.Compare(a.suffix, b.suffix)
+		}
+		return cmp.Or(byName, cmp.Compare(a.born, b.born), cmp.Compare(a.mtime, b.mtime), cmp.Compare(a.suffix, b.suffix))
+	})
+}
+
+// countsUp reports whether path.2 is younger than path.1 (log4j and others), and
+// not older (logrotate and most). It is where most files with a higher number were
+// both made and written to later. The last write alone would not do, for a writer
+// may still be writing to an older file.
+func countsUp(files []file) bool {
+	numbered := slices.DeleteFunc(slices.Clone(files), func(f file) bool { return f.number == 0 })
+	slices.SortFunc(numbered, func(a, b file) int { return cmp.Compare(a.number, b.number) })
+	up := 0
+	for i := 1; i < len(numbered); i++ {
+		lower, higher := &numbered[i-1], &numbered[i]
+		switch {
+		case higher.born < lower.born:
+			up--
+		case higher.born > lower.born && higher.mtime > lower.mtime:
+			up++
+		}
+	}
+	return up > 0
+}
+
+// rotationNumber is 2 for the 1 of path.1, and 0 where there is none. More than
+// five digits are a date.
+func rotationNumber(suffix string) int {
+	n, err := strconv.Atoi(suffix)
+	if err != nil || n < 0 || len(suffix) > 5 {
+		return 0
+	}
+	return n + 1 // for some begin with path.0
+}
+
+// isDate reports whether suffix begins like 20261122, 2026-11-22 or seconds since
+// 1970: with the year, or what else is most significant.
+func isDate(suffix string) bool {
+	return len(suffix) >= 6 && strings.Trim(suffix[:4], "0123456789") == ""
+}
