@@ -84,11 +84,12 @@ lint-yaml:
 	@echo '== kube-score'; for dir in deploy deploy/native-sidecar; do \
 		$(KUBE_SCORE) score --output-format ci $(KUBE_SCORE_IGNORE:%=--ignore-test %) $$dir/*.yaml | grep -v '^\[\(OK\|SKIPPED\)\]'; \
 		[ "$${PIPESTATUS[0]}" = 0 ] || exit 1; done
-	@echo '== the manifests name the versions in main-app/VERSION and log-sidecar/VERSION'; \
+	@echo '== the manifests and the README name the versions in main-app/VERSION and log-sidecar/VERSION'; \
 		for file in deploy/deployment.yaml deploy/native-sidecar/deployment.yaml; do \
 			for image in main-app:$(APP_VERSION) log-sidecar:$(SIDECAR_VERSION); do \
 				grep -q "image: $$image$$" $$file || { echo "$$file does not name $$image"; exit 1; }; \
-			done; done
+			done; done; \
+		grep -q 'image: log-sidecar:$(SIDECAR_VERSION)$$' README.md || { echo "README.md does not name log-sidecar:$(SIDECAR_VERSION)"; exit 1; }
 	@echo '== the two Deployments differ only in what makes a native sidecar'; \
 		fields() { sed -e 's/ *#.*//' -e 's/^ *//' -e '/^$$/d' "$$1" | sort; }; \
 		diff <(printf '> %s\n' initContainers: 'restartPolicy: Always') \

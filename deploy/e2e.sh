@@ -49,6 +49,11 @@ walk_through() {
   check "the sidecars print exactly these two requests, as records" eventually 10 two_records
   end_background logs
   kubectl logs deploy/app-with-sidecar -c log-sidecar
+
+  in_background port-forward kubectl port-forward deploy/app-with-sidecar :9090
+  curl -sS --fail "http://localhost:$(port_of port-forward)/health" | tee "$work/health"
+  end_background port-forward
+  check "/health says that both are healthy" grep -q '^{"status":"healthy",.*"app":"healthy","file":"open"' "$work/health"
 }
 
 two_records() {
@@ -230,7 +235,7 @@ undeploy() {
 # The Pod that the README gives to those who have an app. Theirs is played by main-app.
 your_own_app() {
   title "Run the Pod of the README's \"Your own app beside it\""
-  sed -n '/^```yaml$/,/^```$/{/^```/d;p;}' README.md |
+  awk '/^...yaml$/ { on = 1; next } /^...$/ { on = 0 } on' README.md |
     sed -e "s|image: my-app:.*|image: $(image_of main-app)|" -e "s|image: log-sidecar:.*|image: $(image_of log-sidecar)|" |
     kubectl apply -f -
   kubectl wait --for=condition=Ready pod/my-app --timeout=2m
