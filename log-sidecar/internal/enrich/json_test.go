@@ -26,9 +26,10 @@ func FuzzValid(f *testing.F) {
 	for _, line := range corpus {
 		f.Add([]byte(line))
 	}
+	var v validator
 	f.Fuzz(func(t *testing.T, line []byte) {
 		want := json.Valid(line) && depth(line) <= maxDepth
-		if got := valid(line); got != want {
+		if got := v.valid(line); got != want {
 			t.Errorf("valid(%q) = %v, json.Valid and not too deep: %v", line, got, want)
 		}
 	})

@@ -29,9 +29,10 @@ type Field struct{ Key, Value string }
 // A Printer writes the records of lines to w. Line, Piece and Flush are for one
 // goroutine, and retain nothing of what they are given; the others are for any.
 type Printer struct {
-	w   io.Writer
-	buf []byte
-	err error // the first that w returned; nothing is written after it
+	w    io.Writer
+	json validator
+	buf  []byte
+	err  error // the first that w returned; nothing is written after it
 
 	beforeTime, afterTime []byte // what stands around the time in every record
 	second                int64  // since 1970, that end was made for
@@ -64,7 +65,7 @@ func appendMember(dst []byte, key, value string) []byte {
 // Line adds the record of a line. Its error is returned by Flush.
 func (p *Printer) Line(line []byte) {
 	p.begin()
-	if valid(line) {
+	if p.json.valid(line) {
 		p.chunks(line, appendUTF8)
 	} else {
 		p.malformed.Add(1)
