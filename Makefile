@@ -15,6 +15,7 @@ KIND_CLUSTER ?= kind
 PORT         ?= 8080
 FUZZTIME     ?= 30s
 SEQUENCES    ?= 10000
+COUNT        ?= 5
 BENCHFLAGS   ?=
 
 # As in the Dockerfiles, so that what is tried here is what runs there.
@@ -122,8 +123,8 @@ bench: build ## measure the built sidecar beside others; BENCHFLAGS=-help
 	@cd log-sidecar && go run ./bench $(BENCHFLAGS)
 
 .PHONY: bench-app
-bench-app: ## measure what its access log costs main-app
-	@cd main-app && go test -run '^$$' -bench Server -count 5 .
+bench-app: ## measure what its access log costs main-app, COUNT (5) times
+	@cd main-app && go test -run '^$$' -bench Server -count $(COUNT) .
 
 .PHONY: docker-build
 docker-build: ## build both images; REGISTRY= prefixes their names

@@ -191,17 +191,28 @@ func literal(b []byte, i int) int {
 // appendString appends text as a JSON string without its quotes, and with U+FFFD
 // for each byte that is not UTF-8, as encoding/json does.
 func appendString(dst, text []byte) []byte {
-	const hex, short, letters = "0123456789abcdef", "\"\\\n\r\t", `"\nrt`
+	const hex = "0123456789abcdef"
+	valid := utf8.Valid(text) // asked once: a line of text has many quotes
 	for {
 		n := skipPlain(text, 0)
-		dst = appendUTF8(dst, text[:n])
+		if valid {
+			dst = append(dst, text[:n]...)
+		} else {
+			dst = appendUTF8(dst, text[:n])
+		}
 		if n == len(text) {
 			return dst
 		}
-		c := text[n]
-		if i := strings.IndexByte(short, c); i >= 0 {
-			dst = append(dst, '\\', letters[i])
-		} else {
+		switch c := text[n]; c {
+		case '"', '\\':
+			dst = append(dst, '\\', c)
+		case '\n':
+			dst = append(dst, '\\', 'n')
+		case '\r':
+			dst = append(dst, '\\', 'r')
+		case '\t':
+			dst = append(dst, '\\', 't')
+		default:
 			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
 		}
 		text = text[n+1:]
