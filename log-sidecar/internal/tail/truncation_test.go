@@ -164,10 +164,7 @@ func TestACopytruncateUnderWay(t *testing.T) {
 func TestTheHoleThatATruncationLeavesIsDropped(t *testing.T) {
 	s := newSite(t)
 	w := newWriter(t, s.path)
-	w.close()
-	file, err := os.OpenFile(s.path, os.O_WRONLY, 0)
-	require.NoError(t, err)
-	w.file = file
+	w.openWithoutAppend()
 	for range 4 {
 		w.some(2000) // more than a read
 		s.look()
@@ -282,11 +279,8 @@ func TestACheckpointPastTheEndIsNotTrusted(t *testing.T) {
 func TestAFileThatIsMadeLargerBeforehand(t *testing.T) {
 	s := newSite(t)
 	w := newWriter(t, s.path)
-	w.close()
-	file, err := os.OpenFile(s.path, os.O_WRONLY, 0)
-	require.NoError(t, err)
-	w.file = file
-	require.NoError(t, file.Truncate(200_000))
+	w.openWithoutAppend()
+	require.NoError(t, os.Truncate(s.path, 200_000))
 	for range 30 {
 		w.some(100)
 		s.look()

@@ -36,6 +36,15 @@ func (w *writer) open() {
 	w.file = file
 }
 
+// openWithoutAppend opens the log, which is there, to write from its beginning.
+func (w *writer) openWithoutAppend() {
+	w.t.Helper()
+	w.close()
+	file, err := os.OpenFile(w.path, os.O_WRONLY, 0)
+	require.NoError(w.t, err)
+	w.file = file
+}
+
 func (w *writer) close() {
 	if w.file != nil {
 		_ = w.file.Close()
