@@ -20,6 +20,8 @@ work=$(mktemp -d)
 log_dir=${LOG_DIR:-$work/log}
 state_dir=$work/state
 mkdir -p "$log_dir" "$state_dir"
+# Here and now: a program that was just started may not have made its own yet.
+touch "$work/main-app.stderr" "$work/log-sidecar.stderr"
 
 app='' sidecar=''
 
