@@ -48,9 +48,7 @@ func main() {
 	case errors.Is(err, errUsage):
 		os.Exit(2)
 	default:
-		// Not even the last word may take forever: stderr can be the pipe that blocks.
-		time.AfterFunc(time.Second, func() { os.Exit(1) })
-		slog.Error(err.Error())
+		lastWord(func() { slog.Error(err.Error()) })
 		os.Exit(1)
 	}
 }
@@ -151,7 +149,7 @@ func follow(ctx context.Context, tailer *tail.Tailer, served <-chan error, timeo
 	defer stop()
 	expired := time.After(timeout)
 	said := make(chan struct{})
-	go func() { // stderr may be the very pipe that stdout is blocked on
+	go func() { // stderr may be blocked, by itself or as the very pipe that stdout is
 		defer close(said)
 		log.Info("draining", "timeout", timeout.String())
 	}()
@@ -162,8 +160,10 @@ func follow(ctx context.Context, tailer *tail.Tailer, served <-chan error, timeo
 		if err != nil {
 			return fmt.Errorf("drain: %w", err)
 		}
-		<-said
-		log.Info("stopped", "lines", tailer.Status().Lines)
+		lastWord(func() {
+			<-said
+			log.Info("stopped", "lines", tailer.Status().Lines)
+		})
 		return nil
 	case <-expired:
 		reason = "not done within " + timeout.String()
@@ -172,4 +172,17 @@ func follow(ctx context.Context, tailer *tail.Tailer, served <-chan error, timeo
 	}
 	// The tailer may hang in a write to stdout, so it is not waited for.
 	return fmt.Errorf("drain: %s: %d bytes are left behind", reason, tailer.Status().Lag)
+}
+
+// lastWord has the end wait for a message, but not for good: nobody may read it.
+func lastWord(say func()) {
+	said := make(chan struct{})
+	go func() {
+		defer close(said)
+		say()
+	}()
+	select {
+	case <-said:
+	case <-time.After(time.Second):
+	}
 }

@@ -125,7 +125,7 @@ func siblings(path string) (files []file, err error) {
 			continue
 		}
 		f, err := stat(filepath.Join(dir, entry.Name()))
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errIrregular) {
+		if slices.ContainsFunc(noFile, func(reason error) bool { return errors.Is(err, reason) }) {
 			continue
 		}
 		if err != nil {
@@ -140,6 +140,17 @@ func siblings(path string) (files []file, err error) {
 
 // errIrregular is returned for a directory, a pipe or a device.
 var errIrregular = errors.New("is not a regular file")
+
+// noFile are the reasons for which a name stands for no file at all: it is gone, or
+// it is a symbolic link that leads nowhere.
+var noFile = []error{fs.ErrNotExist, errIrregular, syscall.ELOOP, syscall.ENOTDIR, syscall.ENAMETOOLONG}
+
+// isUnchanged reports whether f is as it was listed. Its inode number alone would
+// not say so: its name may be another file's by now, and its number as well.
+func (f *file) isUnchanged() bool {
+	now, err := stat(f.path)
+	return err == nil && now.id == f.id && now.size == f.size && now.mtime == f.mtime && born(f.path) == f.born
+}
 
 func stat(path string) (file, error) {
 	step()

@@ -3,12 +3,13 @@ package tail
 import (
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
-
-// A late write to an older file must not make it the newer one.
 
 func TestASiblingThatTheLinkNamesIsListedOnceAndLast(t *testing.T) {
 	dir := t.TempDir()
@@ -140,6 +141,91 @@ func TestRotationsBehindALink(t *testing.T) {
 			s.want(w.lines)
 		})
 	}
+}
+
+// A link that leads nowhere is no file, and no reason to stop.
+func TestLinksThatLeadNowhereAreLeftOut(t *testing.T) {
+	s := newSite(t)
+	w := newWriter(t, s.path)
+	for name, target := range map[string]string{
+		"gone": "nowhere", "loop": filepath.Base(s.path) + ".loop", "through-a-file": s.path + "/x", "long": strings.Repeat("x", 300),
+	} {
+		require.NoError(t, os.Symlink(target, s.path+"."+name))
+	}
+	w.some(5)
+	w.rotate()
+	w.some(5)
+	s.look()
+	s.want(w.lines)
+	require.Empty(t, s.tailer.Status().Error)
+}
+
+// While one of several rotated files is being printed, the next one goes, and a
+// younger one gets its inode number and its name.
+func TestAYoungerFileWithTheNameAndNumberOfTheNextOneIsAnotherFile(t *testing.T) {
+	s := newSite(t)
+	w := newWriter(t, s.path)
+	for range 3 {
+		w.some(5)
+		w.rotate()
+	}
+	gone := w.lines[10:15:15] // in .1
+	w.some(5)
+	before, err := stat(s.path + ".1")
+	require.NoError(t, err)
+	var after file
+	s.cfg.Sink = &hookedSink{sink: s.sink, atFlush: 2, hook: func() {
+		require.NoError(t, os.Remove(s.path+".1"))
+		w.rotate() // the live one is .1 now
+		w.some(5)
+		w.rotate()
+		after, err = stat(s.path + ".1")
+		require.NoError(t, err)
+		// Only the two youngest, so that the younger one has the name of the one that went.
+		w.some(5)
+	}}
+	s.look()
+	if before.id != after.id {
+		t.Skip("this file system does not use the inode again")
+	}
+	var want []string
+	for _, line := range w.lines {
+		if !slices.Contains(gone, line) {
+			want = append(want, line)
+		}
+	}
+	s.want(want)
+}
+
+// A hookedSink has something happen in one of its flushes.
+type hookedSink struct {
+	*sink
+	atFlush int
+	hook    func()
+}
+
+func (h *hookedSink) Flush() error {
+	if h.atFlush--; h.atFlush == 0 {
+		h.hook()
+	}
+	return h.sink.Flush()
+}
+
+// An empty file that is deleted says nothing of what is older: that is known.
+func TestAnOlderFileThatWasTouchedIsNotPrintedAgain(t *testing.T) {
+	s := newSite(t)
+	w := newWriter(t, s.path)
+	w.some(5)
+	w.rotate()
+	s.look()
+	afterATick(t, s.path+".1")
+	now := time.Now()
+	require.NoError(t, os.Chtimes(s.path+".1", now, now))
+	require.NoError(t, os.Remove(s.path))
+	w.open()
+	w.some(5)
+	s.look()
+	s.want(w.lines)
 }
 
 // Not each of many files may take a look at all of them.

@@ -52,7 +52,7 @@ func (r *reader) deliver(data []byte, split bool) (n int, splitAfter bool) {
 // unterminated prints what is left behind the last \n of the open file, as it is;
 // the checkpoint stays before it.
 func (r *reader) unterminated() error {
-	if r.file == nil {
+	if r.file == nil || r.ended {
 		return nil
 	}
 	data, _, err := r.fill()
@@ -72,6 +72,7 @@ func (r *reader) unterminated() error {
 		return nil
 	}
 	r.lines++
+	r.ended = true
 	return r.flush()
 }
 

@@ -18,19 +18,20 @@ func isSibling(base, name string) bool {
 }
 
 // order sorts siblings, the oldest first. Their names say it best: dates, such as
-// path-20261122, sort as text (logrotate asks for formats that do), and numbers by
-// size. Other names are sorted by when the files were made.
+// path-20261122, and numbers. Other names, and those of different directories, are
+// sorted by when the files were made.
 func order(files []file) {
 	up := countsUp(files)
 	slices.SortFunc(files, func(a, b file) int {
 		byName := 0
 		switch {
+		case filepath.Dir(a.path) != filepath.Dir(b.path):
 		case a.number > 0 && b.number > 0 && up:
 			byName = cmp.Compare(a.number, b.number)
 		case a.number > 0 && b.number > 0:
 			byName = cmp.Compare(b.number, a.number)
 		case isDate(a.suffix) && isDate(b.suffix):
-			byName = cmp.Compare(a.suffix, b.suffix)
+			byName = compareDates(a.suffix, b.suffix)
 		}
 		return cmp.Or(byName, cmp.Compare(a.born, b.born), cmp.Compare(a.mtime, b.mtime), cmp.Compare(a.suffix, b.suffix))
 	})
@@ -47,6 +48,7 @@ func countsUp(files []file) bool {
 	for i := 1; i < len(numbered); i++ {
 		lower, higher := &numbered[i-1], &numbered[i]
 		switch {
+		case higher.number == lower.number: // path.1 and path-1
 		case higher.born < lower.born:
 			up--
 		case higher.born > lower.born && higher.mtime > lower.mtime:
@@ -70,4 +72,16 @@ func rotationNumber(suffix string) int {
 // 1970: with the year, or what else is most significant.
 func isDate(suffix string) bool {
 	return len(suffix) >= 6 && strings.Trim(suffix[:4], "0123456789") == ""
+}
+
+// compareDates compares number by number, from the year on: 2026-11-22.9 is older
+// than 2026-11-22.10.
+func compareDates(a, b string) int {
+	numbers := func(s string) []string {
+		return strings.FieldsFunc(s, func(r rune) bool { return r < '0' || r > '9' })
+	}
+	return slices.CompareFunc(numbers(a), numbers(b), func(x, y string) int {
+		x, y = strings.TrimLeft(x, "0"), strings.TrimLeft(y, "0")
+		return cmp.Or(cmp.Compare(len(x), len(y)), cmp.Compare(x, y))
+	})
 }

@@ -46,6 +46,7 @@ func TestFilesAreListedOldestFirst(t *testing.T) {
 		"seconds since 1970":   {[]string{"access.log-1764000000", "access.log-1764000001"}},
 		"by the last write":    {[]string{"access.log.old", "access.log.bak.2", "access.log.newer"}},
 		"a number and a date":  {[]string{"access.log-20261121", "access.log.1"}},
+		"dates with a counter": {[]string{"access.log.2026-11-21.10", "access.log.2026-11-22.9", "access.log.2026-11-22.10"}},
 		"a date with a suffix": {[]string{"access.log-20261121", "access.log-20261121.1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -66,6 +67,7 @@ func TestFilesAreListedOldestFirst(t *testing.T) {
 	}
 }
 
+// A late write to an older file must not make it the newer one.
 func TestNumbersAndDatesDecideWhateverTheTimeOfTheLastWrite(t *testing.T) {
 	for _, oldestFirst := range [][]string{
 		{"access.log.10", "access.log.2", "access.log.1"},

@@ -27,8 +27,9 @@ var (
 
 // A place is where reading has come to.
 type place struct {
-	file *os.File   // nil before the first
-	at   checkpoint // in file: everything before it has been printed
+	file  *os.File   // nil before the first
+	at    checkpoint // in file: everything before it has been printed
+	ended bool       // so has an unterminated line behind it
 }
 
 // A reader reads lines from one file after the other. What it knows is its place
@@ -237,6 +238,7 @@ func (r *reader) read() (total int64, err error) {
 			}
 			r.settle()
 			r.at.advance(r.buf, n)
+			r.ended = false
 			r.at.MTime, r.at.Split = r.mtime, split
 			r.save()
 			r.stats.change(func(s *stats) {

@@ -133,6 +133,23 @@ func TestALineThatWasNeverEndedIsPrintedWhenItsFileIsLetGo(t *testing.T) {
 	s.want(append(w.lines, "half"))
 }
 
+// The file after it is left again, for another one that comes first.
+func TestALineThatWasNeverEndedIsPrintedOnce(t *testing.T) {
+	s := newSite(t)
+	w := newWriter(t, s.path)
+	w.some(2)
+	w.write("half")
+	w.lines = append(w.lines, "half")
+	w.rotate()
+	s.look()
+	w.some(5)
+	w.copyTruncate()
+	s.look()
+	w.some(5)
+	s.look()
+	s.want(w.lines)
+}
+
 func TestAnUnterminatedLineIsHeldBackAndJoined(t *testing.T) {
 	s := newSite(t)
 	w := newWriter(t, s.path)

@@ -227,7 +227,7 @@ func (t *Tailer) lookOnce() (n int64, again bool, err error) {
 		if n, err = r.read(); err != nil {
 			return n, false, err
 		}
-		if len(t.ahead) > 0 {
+		if len(t.ahead) > 0 && t.ahead[0].isUnchanged() {
 			m, again, err := t.letGo(t.ahead)
 			return n + m, again, err
 		}
@@ -242,6 +242,9 @@ func (t *Tailer) lookOnce() (n int64, again bool, err error) {
 	files, err := list(t.cfg.Path)
 	if err != nil {
 		return n, false, err
+	}
+	if r.before != nil && !slices.ContainsFunc(files, func(f file) bool { return f.id == r.at.ID }) {
+		return t.giveUp(n)
 	}
 	holder, after, err := locate(files, &r.at)
 	if err != nil {
@@ -291,26 +294,53 @@ func (t *Tailer) goOn(after []file) error {
 // more, for the first one after it: but not as long as somebody may write to it,
 // and not before it has been read once more after that was certain.
 func (t *Tailer) letGo(after []file) (n int64, again bool, err error) {
-	r := &t.reader
-	written, known := writers(r.file)
-	if known && written || !known && time.Since(r.changed) < letGoAfter {
-		if t.state != holding {
-			t.heldAt = time.Now()
-		}
-		t.become(holding)
-		if held := time.Since(t.heldAt); held > heldLong {
-			t.stats.change(func(s *stats) {
-				s.status.Error = fmt.Sprintf("%s was rotated, and somebody has had it open for writing for %s since", r.file.Name(), held.Round(time.Second))
-			})
-		}
-		// A close makes no event here. Ask often at first, and then ever less.
-		t.retry = min(max(time.Since(t.heldAt)/2, 2*movingPause), t.cfg.PollInterval)
+	if t.isHeld() {
 		return 0, false, nil
 	}
-	if n, err = r.read(); n > 0 || err != nil {
+	if n, err = t.reader.read(); n > 0 || err != nil {
 		return n, true, err
 	}
 	return 0, true, t.goOn(after)
+}
+
+// giveUp leaves the open file, which was deleted before it had a line. It tells
+// nothing of what comes next; the one before it does.
+func (t *Tailer) giveUp(n int64) (int64, bool, error) {
+	if t.isHeld() {
+		return n, false, nil
+	}
+	if m, err := t.reader.read(); m > 0 || err != nil {
+		return n + m, true, err
+	}
+	if err := t.reader.unterminated(); err != nil {
+		return n, true, err
+	}
+	t.stats.change(func(s *stats) { s.status.Rotations++ })
+	t.reader.back()
+	return n, true, nil
+}
+
+// isHeld reports whether somebody may still write to the open file, which is not
+// the live one any more.
+func (t *Tailer) isHeld() bool {
+	r := &t.reader
+	written, known := writers(r.file)
+	if known && !written || !known && time.Since(r.changed) >= letGoAfter {
+		return false
+	}
+	if t.state != holding {
+		t.heldAt = time.Now()
+	}
+	t.become(holding)
+	held := time.Since(t.heldAt)
+	if held > heldLong {
+		t.stats.change(func(s *stats) {
+			s.status.Error = fmt.Sprintf("%s was rotated, and somebody has had it open for writing for %s since", r.file.Name(), held.Round(time.Second))
+		})
+	}
+	// A close makes no event here. Ask often at first, and then ever less.
+	t.retry = min(max(held/2, 2*movingPause), t.cfg.PollInterval)
+	return true
 }
 
 func (t *Tailer) become(s state) {
