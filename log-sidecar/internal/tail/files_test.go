@@ -176,12 +176,11 @@ func TestAYoungerFileWithTheNameAndNumberOfTheNextOneIsAnotherFile(t *testing.T)
 	var after file
 	s.cfg.Sink = &hookedSink{sink: s.sink, atFlush: 2, hook: func() {
 		require.NoError(t, os.Remove(s.path+".1"))
-		w.rotate() // the live one is .1 now
+		w.rotate() // and the new live file gets the number
 		w.some(5)
 		w.rotate()
 		after, err = stat(s.path + ".1")
 		require.NoError(t, err)
-		// Only the two youngest, so that the younger one has the name of the one that went.
 		w.some(5)
 	}}
 	s.look()
