@@ -9,7 +9,7 @@ var newline, carriageReturn = []byte{'\n'}, []byte{'\r'}
 
 // deliver hands the whole lines in data to the sink and returns how many bytes
 // that was. What comes after the last \n is held back; only of a line longer than
-// maxLine are pieces handed on before its end is there, and then split says that
+// MaxLineBytes are pieces handed on before its end is there, and then split says that
 // the next line continues them, as it does for the first one here.
 //
 // An empty line, a CR before the \n and NULs before a line (where a file was

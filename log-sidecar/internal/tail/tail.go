@@ -228,7 +228,7 @@ func (t *Tailer) lookOnce() (n int64, again bool, err error) {
 			return n, false, err
 		}
 		if len(t.ahead) > 0 && t.ahead[0].isUnchanged() {
-			m, again, err := t.letGo(t.ahead)
+			m, again, err := t.letGo(func() error { return t.goOn(t.ahead) })
 			return n + m, again, err
 		}
 		switch live, err := stat(t.cfg.Path); {
@@ -244,7 +244,8 @@ func (t *Tailer) lookOnce() (n int64, again bool, err error) {
 		return n, false, err
 	}
 	if r.before != nil && !slices.ContainsFunc(files, func(f file) bool { return f.id == r.at.ID }) {
-		return t.giveUp(n)
+		m, again, err := t.letGo(t.giveUp)
+		return n + m, again, err
 	}
 	holder, after, err := locate(files, &r.at)
 	if err != nil {
@@ -270,7 +271,7 @@ func (t *Tailer) lookOnce() (n int64, again bool, err error) {
 	case r.file == nil:
 		return n, true, t.goOn(after)
 	default:
-		m, again, err := t.letGo(after)
+		m, again, err := t.letGo(func() error { return t.goOn(after) })
 		return n + m, again, err
 	}
 }
@@ -290,34 +291,28 @@ func (t *Tailer) goOn(after []file) error {
 	return nil
 }
 
+// giveUp leaves the open file, which was deleted before it had a line. It tells
+// nothing of what comes next; the one before it does.
+func (t *Tailer) giveUp() error {
+	if err := t.reader.unterminated(); err != nil {
+		return err
+	}
+	t.stats.change(func(s *stats) { s.status.Rotations++ })
+	t.reader.back()
+	return nil
+}
+
 // letGo leaves the open file, which has been read and is not the live one any
-// more, for the first one after it: but not as long as somebody may write to it,
-// and not before it has been read once more after that was certain.
-func (t *Tailer) letGo(after []file) (n int64, again bool, err error) {
+// more: but not as long as somebody may write to it, and not before it has been
+// read once more after that was certain.
+func (t *Tailer) letGo(leave func() error) (n int64, again bool, err error) {
 	if t.isHeld() {
 		return 0, false, nil
 	}
 	if n, err = t.reader.read(); n > 0 || err != nil {
 		return n, true, err
 	}
-	return 0, true, t.goOn(after)
-}
-
-// giveUp leaves the open file, which was deleted before it had a line. It tells
-// nothing of what comes next; the one before it does.
-func (t *Tailer) giveUp(n int64) (int64, bool, error) {
-	if t.isHeld() {
-		return n, false, nil
-	}
-	if m, err := t.reader.read(); m > 0 || err != nil {
-		return n + m, true, err
-	}
-	if err := t.reader.unterminated(); err != nil {
-		return n, true, err
-	}
-	t.stats.change(func(s *stats) { s.status.Rotations++ })
-	t.reader.back()
-	return n, true, nil
+	return 0, true, leave()
 }
 
 // isHeld reports whether somebody may still write to the open file, which is not
