@@ -71,12 +71,6 @@ func TestThePathMayBeWrittenInAnyWay(t *testing.T) {
 	}
 }
 
-// located writes files, oldest first and the last one live, and asks locate for
-
-// the checkpoint behind offset bytes of old, with the identity of the file named.
-
-// After a reboot the device of a volume may have another number.
-
 func TestOpenTellsWhenTheNameIsAnotherFilesByNow(t *testing.T) {
 	s := newSite(t)
 	w := newWriter(t, s.path)
@@ -89,12 +83,6 @@ func TestOpenTellsWhenTheNameIsAnotherFilesByNow(t *testing.T) {
 	_, err = open(&f)
 	require.ErrorIs(t, err, errMoving)
 }
-
-// log4j and others count up: path.2 is younger than path.1.
-
-// Files that were made in another order than they were written, with their times
-
-// set: the names are as logrotate gives them.
 
 func TestAFileWithSeveralNamesIsOneFile(t *testing.T) {
 	for name, link := range map[string]func(oldname, newname string) error{"hard link": os.Link, "symbolic link": os.Symlink} {
@@ -119,7 +107,6 @@ func TestAFileWithSeveralNamesIsOneFile(t *testing.T) {
 }
 
 // What a symbolic link names is rotated in its own directory.
-
 func TestRotationsBehindALink(t *testing.T) {
 	for name, down := range map[string]bool{"while it runs": false, "while it is down": true} {
 		t.Run(name, func(t *testing.T) {
@@ -228,7 +215,6 @@ func TestAnOlderFileThatWasTouchedIsNotPrintedAgain(t *testing.T) {
 }
 
 // Not each of many files may take a look at all of them.
-
 func TestManyFilesTakeFewSystemCallsEach(t *testing.T) {
 	const files = 300
 	for name, lines := range map[string]int{"with a line each": 1, "empty": 0} {

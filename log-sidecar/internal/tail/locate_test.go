@@ -9,6 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// located writes files, oldest first and the last one live, and asks locate for
+// the checkpoint behind offset bytes of old, with the identity of the file named.
 func located(t *testing.T, contents []string, old string, offset int, identity int) (holder string, after []string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "access.log")
@@ -80,6 +82,7 @@ func TestLocate(t *testing.T) {
 	}
 }
 
+// After a reboot the device of a volume may have another number.
 func TestADeviceWithAnotherNumberHoldsTheSameFiles(t *testing.T) {
 	s := newSite(t)
 	w := newWriter(t, s.path)

@@ -95,6 +95,7 @@ func names(t *testing.T, path string) (names []string) {
 	return names
 }
 
+// log4j and others count up: path.2 is younger than path.1.
 func TestNumbersThatCountUp(t *testing.T) {
 	for name, down := range map[string]bool{"while it runs": false, "while it is down": true} {
 		t.Run(name, func(t *testing.T) {
@@ -120,6 +121,8 @@ func TestNumbersThatCountUp(t *testing.T) {
 	}
 }
 
+// Files that were made in another order than they were written, with their times
+// set: the names are as logrotate gives them.
 func TestNumbersCountDownWhereTheTimesDoNotAgree(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "access.log")
 	written := time.Now()
