@@ -14,7 +14,9 @@ import (
 func TestASiblingThatTheLinkNamesIsListedOnceAndLast(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "access.log")
-	for _, name := range []string{"access.log-1", "access.log-2", "access.log-3"} {
+	// Made in the order in which rotation makes them: else their times could say, where
+	// the clock ticks between two of them, that the numbers count up.
+	for _, name := range []string{"access.log-3", "access.log-2", "access.log-1"} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), nil, 0o644))
 	}
 	require.NoError(t, os.Symlink("access.log-2", path))
