@@ -15,7 +15,8 @@ KIND_CLUSTER ?= kind
 PORT         ?= 8080
 FUZZTIME     ?= 30s
 SEQUENCES    ?= 10000
-COUNT        ?= 5
+COUNT        ?= 3
+BENCH        ?= .
 BENCHFLAGS   ?=
 
 # As in the Dockerfiles, so that what is tried here is what runs there.
@@ -119,11 +120,11 @@ fuzz: ## run every fuzz test for FUZZTIME (30s)
 		done; done; done
 
 .PHONY: bench
-bench: build ## measure the built sidecar beside others; BENCHFLAGS=-help
-	@cd log-sidecar && go run ./bench $(BENCHFLAGS)
+bench: ## measure the sidecar beside other programs, BENCH (.) of it, COUNT (3) times
+	@cd log-sidecar && go test -run '^$$' -bench '$(BENCH)' -benchtime 1x -count $(COUNT) -timeout 0 . $(BENCHFLAGS)
 
 .PHONY: bench-app
-bench-app: ## measure what its access log costs main-app, COUNT (5) times
+bench-app: ## measure what its access log costs main-app, COUNT (3) times
 	@cd main-app && go test -run '^$$' -bench Server -count $(COUNT) .
 
 .PHONY: docker-build

@@ -28,6 +28,10 @@ import (
 var binary string
 
 func TestMain(m *testing.M) {
+	if path := os.Getenv(asNaiveTailer); path != "" {
+		naiveTail(path)
+		return
+	}
 	os.Exit(buildAndRun(m))
 }
 
