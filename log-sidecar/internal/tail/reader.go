@@ -153,13 +153,12 @@ func (r *reader) save() {
 }
 
 // fill reads what follows the checkpoint into r.buf and returns it, valid until the
-// next fill, and whether there may be more. It is sure to be what follows: one
-// read takes the fingerprinted bytes before the offset along with the new ones, and
-// afterwards the file's beginning and size are looked at, so that a truncation
-// before or during the read is noticed, whatever the file's size is by then. Of a
-// file that nothing has been printed of there is no fingerprint; there the question
-// is whether it still comes next, and that too is asked after the read, for a copy
-// is made before a truncation.
+// next fill, and whether there may be more. It is sure to be what follows: only
+// after the read is the file asked whether it still holds the checkpoint, so a
+// truncation before or during the read is noticed, whatever the file's size is by
+// then. Of a file that nothing has been printed of there is no fingerprint; there
+// the question is whether it still comes next, and that too is asked after the read,
+// for a copy is made before a truncation.
 func (r *reader) fill() (data []byte, more bool, err error) {
 	if r.buf == nil {
 		r.buf = make([]byte, fingerprintLen+readSize)
@@ -175,20 +174,15 @@ func (r *reader) fill() (data []byte, more bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	if n < known || fingerprint(r.buf[:known]) != r.at.Tail {
-		return nil, false, errTruncated
-	}
-	var head [fingerprintLen]byte
-	step()
-	if h, err := pread(r.file, head[:known], 0); err != nil || fingerprint(head[:h]) != r.at.Head {
-		return nil, false, errors.Join(errTruncated, err)
+	if ok, err := r.at.isIn(r.file); err != nil || !ok {
+		return nil, false, cmp.Or(err, errTruncated)
 	}
 	step()
 	info, err := r.file.Stat()
 	if err != nil {
 		return nil, false, err
 	}
-	if info.Size() < r.at.Offset+int64(n-known) {
+	if n < known || info.Size() < r.at.Offset+int64(n-known) {
 		return nil, false, errTruncated
 	}
 	if r.before != nil {
