@@ -16,23 +16,20 @@ if [ -t 1 ]; then
   bold=$'\e[1m' green=$'\e[32m' red=$'\e[31m' plain=$'\e[0m'
 fi
 
+app='' sidecar='' asked='' # asked to end
 work=$(mktemp -d)
-log_dir=${LOG_DIR:-$work/log}
-state_dir=$work/state
-mkdir -p "$log_dir" "$state_dir"
-# Here and now: a program that was just started may not have made its own yet.
-touch "$work/main-app.stderr" "$work/log-sidecar.stderr"
-
-app='' sidecar=''
 
 alive() { [ -n "$1" ] && kill -0 "$1" 2>/dev/null; }
 
 # end PID: let it finish; a second Ctrl-C meanwhile does not.
 end() {
-  alive "$1" || return 0
-  kill -TERM "$1"
-  trap 'kill -KILL "$1" 2>/dev/null || true' INT TERM HUP
-  wait "$1" || true
+  ending=$1 # for the trap, which can come when this function has returned
+  alive "$ending" || return 0
+  kill -TERM "$ending"
+  trap 'kill -KILL "$ending" 2>/dev/null || true' INT TERM HUP
+  while alive "$ending"; do # a signal interrupts wait
+    wait "$ending" || true
+  done
 }
 
 clean_up() {
@@ -40,14 +37,28 @@ clean_up() {
   end "$app"
   end "$sidecar"
   rm -rf "$work"
+  [ -z "$asked" ] || printf '%s✓%s both have ended\n' "$green" "$plain"
 }
 trap clean_up EXIT
-trap 'exit 0' INT TERM HUP
+trap 'trap "" INT TERM HUP; asked=1; exit 0' INT TERM HUP
 
-# fail PROGRAM: it has ended; show the last thing it said, without the JSON around it.
+log_dir=${LOG_DIR:-$work/log}
+state_dir=$work/state
+mkdir -p "$log_dir" "$state_dir"
+# Here and now: a program that was just started may not have made its own yet.
+touch "$work/main-app.stderr" "$work/log-sidecar.stderr"
+
+# fail PROGRAM: it has ended; show the last thing it said, without the JSON around it,
+# and what to do about it.
 fail() {
-  printf '%s✗ %s has ended:%s %s\n' "$red" "$1" "$plain" \
-    "$(tail -n 1 "$work/$1.stderr" | sed -e 's/.*"msg":"//' -e 's/"[,}].*//' -e 's/\\"/"/g')" >&2
+  local said
+  said=$(tail -n 1 "$work/$1.stderr" | sed -e 's/.*"msg":"//' -e 's/"[,}].*//' -e 's/\\"/"/g')
+  printf '%s✗ %s has ended:%s %s\n' "$red" "$1" "$plain" "$said" >&2
+  case $1:$said in
+    main-app:LISTEN_ADDR=*) echo 'Next: choose another address, APP_ADDR=localhost:8081 make run' ;;
+    log-sidecar:LISTEN_ADDR=*) echo 'Next: choose another address, SIDECAR_ADDR=localhost:9091 make run' ;;
+    main-app:LOG_PATH=*) echo 'Next: choose a directory that you can write to, LOG_DIR=/tmp/log make run' ;;
+  esac >&2
   exit 1
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Tests run.sh: a request comes out as a record, nothing is left behind, and a busy
-# port is said in one line. Needs bin/ and curl; takes no fixed port.
+# port is said, with what to do about it. Needs bin/ and curl; takes no fixed port.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export APP_ADDR=localhost:0 SIDECAR_ADDR=localhost:0
@@ -32,11 +32,14 @@ curl -sS --fail "$addr/api/users" >/dev/null
 eventually grep -q '^{"raw":{"timestamp":".*","method":"GET","path":"/api/users","status":200},"host":' "$work/out"
 
 if APP_ADDR=$addr deploy/run.sh >"$work/out-busy" 2>&1; then fail "a busy port is no error"; fi
-[ "$(wc -l <"$work/out-busy")" -eq 1 ] || fail "a busy port is not one line"
-grep -q "LISTEN_ADDR=$addr: .*in use" "$work/out-busy" || fail "a busy port is not said"
+[ "$(wc -l <"$work/out-busy")" -eq 2 ] || fail "a busy port is not a reason and a next step"
+grep -q "^✗ main-app has ended: LISTEN_ADDR=$addr: .*in use" "$work/out-busy" || fail "a busy port is not said"
+grep -q '^Next: .*APP_ADDR=' "$work/out-busy" || fail "what to do about a busy port is not said"
 
 kill -TERM "$run"
+kill -TERM "$run" 2>/dev/null || true # as somebody does who is in a hurry
 wait "$run" || fail "exit code $?"
 run=''
+tail -n 1 "$work/out" | grep -q '^✓ both have ended$' || fail "its end is not said"
 [ -z "$(ls "$work/tmp")" ] || fail "its directory is left behind"
 if curl -s "$addr/healthz"; then fail "main-app is left behind"; fi
