@@ -25,6 +25,7 @@ GO_BUILD := GOWORK=off CGO_ENABLED=0 go build -trimpath -tags nethttpomithttp2
 # Linters are pinned, and built by Go: nothing to install.
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 ACTIONLINT    := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+GOVULNCHECK   := go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 KUBE_SCORE    := go run github.com/zegl/kube-score/cmd/kube-score@v1.20.0
 
 # Left out on purpose. The first would break images that were loaded into the
@@ -107,6 +108,10 @@ lint-readme:
 			[ -e "$$file" ] || { echo "README.md names $$file"; exit 1; }; done; \
 		for target in $$(grep -o '^make [a-z0-9 -]*' README.md | sed 's/^make //' | tr ' ' '\n' | sort -u); do \
 			grep -q "^$$target:" Makefile || { echo "README.md names make $$target"; exit 1; }; done
+
+.PHONY: vuln
+vuln: ## look for known vulnerabilities in what the code calls; asks vuln.go.dev
+	@set -e; for module in $(MODULES); do echo "== govulncheck: $$module"; cd $(CURDIR)/$$module; $(GOVULNCHECK) ./...; done
 
 .PHONY: model
 model: ## play all that can happen to a log at random, SEQUENCES (10000) times

@@ -7,11 +7,11 @@
 # what a person would type. Only the API server is used: no access to the nodes and no
 # other image, so that it works the same on any cluster.
 #
-#   deploy/e2e.sh [plain | native]   one variant only
-#   REGISTRY=ghcr.io/me              where the images are pulled from
-#   PORT=8080                        local port of the walk-through     (a free one)
-#   ROUNDS=10                        Pods deleted under load, per variant
-#   KEEP=1                           after a failure, leave namespace and files to look into
+#   deploy/e2e.sh [plain | native | both [CASE...]]   (both, all cases; most need walk_through first)
+#   REGISTRY=ghcr.io/me   where the images are pulled from
+#   PORT=8080             local port of the walk-through     (a free one)
+#   ROUNDS=10             Pods deleted under load, per variant
+#   KEEP=1                after a failure, leave namespace and files to look into
 set -eEuo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export LC_ALL=C # one order for sort, comm and [[ > ]]
@@ -335,7 +335,7 @@ twice_is_one_batch() {
 deploy() {
   case $variant in
     plain) manifests=(-f deploy/) ;;
-    native) manifests=(-f deploy/service.yaml -f deploy/native-sidecar/deployment.yaml) ;;
+    native) manifests=(-f deploy/service.yaml -f deploy/native-sidecar/) ;;
   esac
   if [ -z "$REGISTRY" ]; then
     kubectl apply "${manifests[@]}"
@@ -510,7 +510,9 @@ run_variant() (
   start
   trap finish EXIT
   trap '[ $? = 130 ] || fail "line $LINENO: $BASH_COMMAND"' ERR
-  cases
+  for case in $selected; do
+    "$case"
+  done
   completed=1
 )
 
@@ -521,6 +523,8 @@ case ${1:-both} in
   both) variants='plain native' ;;
   *) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p;}' "$0"; exit 2 ;;
 esac
+selected=${*:2}
+selected=${selected:-cases}
 if ! kubectl version >/dev/null 2>&1; then
   echo "kubectl reaches no cluster. Next: kind create cluster, then make docker-build kind-load" >&2
   exit 1
