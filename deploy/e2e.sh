@@ -23,6 +23,7 @@ cases() {
   pods_deleted_under_load
   rolling_restart_under_load
   sidecar_killed_under_load
+  cost_under_load
   undeploy
   if [ "$variant" = native ]; then your_own_app; fi
 }
@@ -227,6 +228,52 @@ sidecar_killed_under_load() {
   check "what was printed twice is the batch that was being written" twice_is_one_batch
 }
 
+# As many requests as 16 clients get answered through a port-forward for half a minute;
+# what the kubelet says that both containers have taken meanwhile.
+cost_under_load() {
+  title "What it costs under load"
+  pod=$(a_ready_pod)
+  if ! figures >/dev/null; then note "skipped: the kubelet's figures may not be read"; return; fi
+  in_background port-forward kubectl port-forward "pod/$pod" :8080 :9090
+  local url metrics
+  url=http://localhost:$(port_of port-forward 8080)
+  metrics=http://localhost:$(port_of port-forward 9090)/metrics
+  in_background load curl --silent --parallel --parallel-max 16 --output /dev/null "$url/[1-10000000]"
+  eventually 60 figures_since 0 || fail "the kubelet has figures of both"
+  figures_of_now "$metrics" >"$work/before"
+  eventually 60 figures_since $(($(newest <"$work/before") + 30000)) || fail "the kubelet takes new figures within 60 s"
+  figures_of_now "$metrics" >"$work/after"
+  end_background load
+  end_background port-forward
+  note "$(lines_per_second) requests/s, each a line"
+  note "main-app: $(cost main-app)"
+  note "log-sidecar: $(cost log-sidecar)"
+}
+
+# What the kubelet knows of both containers: a figure, and when it was taken, in ms
+# since 1970. It looks at intervals of some seconds.
+figures() {
+  kubectl get --raw "/api/v1/nodes/$(pod_field "$pod" '{.spec.nodeName}')/proxy/metrics/resource" |
+    sed -nE "s/^container_(cpu_usage_seconds_total|memory_working_set_bytes)\{container=\"(main-app|log-sidecar)\",namespace=\"$namespace\",pod=\"$pod\"\}/\2 \1/p"
+}
+figures_of_now() {
+  figures
+  printf 'lines %s %s000\n' "$(curl -sS --fail "$1" | sed -n 's/^log_sidecar_lines_total //p')" "$(date +%s)"
+}
+newest() { grep -v '^lines' | awk '$4 > t { t = $4 } END { printf "%.0f", t }'; }
+figures_since() { [ "$(figures | count)" = 4 ] && [ "$(figures | newest)" -gt "$1" ]; }
+
+lines_per_second() {
+  awk '/^lines/ && !n { n = $2; t = $3; next } /^lines/ { printf "%d", ($2 - n) / ($3 - t) * 1000 }' "$work/before" "$work/after"
+}
+cost() {
+  awk -v name="$1" '
+    $1 == name && $2 ~ /^cpu/ && !t { cpu = $3; t = $4; next }
+    $1 == name && $2 ~ /^cpu/ { printf "%dm of a CPU", ($3 - cpu) / ($4 - t) * 1000000 }
+    $1 == name && $2 ~ /^memory/ { memory = $3 }
+    END { printf ", working set %.1f MiB", memory / 1048576 }' "$work/before" "$work/after"
+}
+
 # Nothing of it stays.
 undeploy() {
   title "Delete it"
@@ -398,10 +445,11 @@ in_background() {
 
 ended() { ! kill -0 "$(cat "$work/$1.pid")" 2>/dev/null; }
 
-# port_of NAME: the local port that kubectl says it listens on.
+# port_of NAME [PORT]: the local port that kubectl says it listens on, for PORT.
 port_of() {
-  eventually 10 grep -qE '^(Forwarding from|Starting to serve on) ' "$work/$1"
-  sed -nE 's/^(Forwarding from|Starting to serve on) 127\.0\.0\.1:([0-9]+).*/\2/p' "$work/$1" | head -n 1
+  local says="(Forwarding from|Starting to serve on) 127\\.0\\.0\\.1:([0-9]+).*${2:-}\$"
+  eventually 10 grep -qE "^$says" "$work/$1"
+  sed -nE "s/^$says/\\2/p" "$work/$1" | head -n 1
 }
 
 end_background() {
