@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"math"
 	"net"
 	"strconv"
 	"time"
@@ -27,13 +26,13 @@ func readConfig(e *environment) config {
 		logPath: variable(e, "LOG_PATH", "/var/log/app/access.log", "the access log",
 			"the path of a file", text),
 		logMaxBytes: variable(e, "LOG_MAX_BYTES", "16777216", "rotate before a line would make the file larger than this; 0 never rotates",
-			"a number of bytes, 0 or more", between(0, math.MaxInt, strconv.Atoi)),
+			"a number of bytes from 0 to 1099511627776", between(0, 1<<40, strconv.Atoi)),
 		logMaxFiles: variable(e, "LOG_MAX_FILES", "8", "files kept in all: the live one and LOG_PATH.1 (newest), LOG_PATH.2, ...",
 			"a number of files from 1 to 1000", between(1, 1000, strconv.Atoi)),
 		shutdownDelay: variable(e, "SHUTDOWN_DELAY", "3s", "how long to go on serving, no longer ready, after SIGTERM",
-			"a duration of 0s or more, such as 3s", between(0, math.MaxInt64, time.ParseDuration)),
+			"a duration from 0s to 24h, such as 3s", between(0, 24*time.Hour, time.ParseDuration)),
 		shutdownTimeout: variable(e, "SHUTDOWN_TIMEOUT", "10s", "how long requests in flight may then take",
-			"a duration of 0s or more, such as 10s", between(0, math.MaxInt64, time.ParseDuration)),
+			"a duration from 0s to 24h, such as 10s", between(0, 24*time.Hour, time.ParseDuration)),
 	}
 }
 

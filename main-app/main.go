@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -69,7 +70,7 @@ func run(ctx context.Context, args []string, lookupEnv func(string) (string, boo
 
 	file, err := logfile.Open(cfg.logPath, int64(cfg.logMaxBytes), cfg.logMaxFiles)
 	if err != nil {
-		return fmt.Errorf("LOG_PATH=%s: %w: want a file that can be written, in a directory that exists", cfg.logPath, err)
+		return fmt.Errorf("LOG_PATH=%s: %w: want a file and a directory that can be written", cfg.logPath, err)
 	}
 	access := &accessLog{file: file, log: log}
 	defer access.close()
@@ -87,6 +88,14 @@ func run(ctx context.Context, args []string, lookupEnv func(string) (string, boo
 // connections and finish what is in flight. A second signal ends both at once.
 func serve(ctx context.Context, listener net.Listener, app *app, cfg config, log *slog.Logger) error {
 	server := newServer(app, log)
+	var active sync.Map // connections with a request that is not answered yet
+	server.ConnState = func(conn net.Conn, state http.ConnState) {
+		if state == http.StateActive {
+			active.Store(conn, nil)
+		} else {
+			active.Delete(conn)
+		}
+	}
 	defer server.Close() // cuts off what the drain has not finished
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
@@ -107,11 +116,15 @@ func serve(ctx context.Context, listener net.Listener, app *app, cfg config, log
 	}
 	deadline, cancel := context.WithTimeout(again, cfg.shutdownTimeout)
 	defer cancel()
-	switch err := server.Shutdown(deadline); {
-	case again.Err() != nil:
+	err := server.Shutdown(deadline)
+	if again.Err() != nil {
 		return errors.New("ended by a second signal")
-	case err != nil:
-		return fmt.Errorf("cut off requests in flight: %w", err)
+	}
+	inFlight := 0
+	active.Range(func(any, any) bool { inFlight++; return true })
+	// Shutdown waits five seconds for a connection on which nothing has come yet.
+	if err != nil && inFlight > 0 {
+		return fmt.Errorf("cut off %d requests in flight: %w", inFlight, err)
 	}
 	log.Info("stopped")
 	return nil

@@ -419,18 +419,19 @@ func TestABadValueIsSaidInOneLine(t *testing.T) {
 		"LISTEN_ADDR=:http":                   "want host:port or :port",
 		"LISTEN_ADDR=:65536":                  "want host:port or :port",
 		"LISTEN_ADDR=" + busy.Addr().String(): "address already in use: want an address of this machine that is free",
-		"LOG_PATH=" + dir:                     "is a directory: want a file that can be written, in a directory that exists",
-		"LOG_PATH=" + dir + "/no/log":         "no such file or directory: want a file that can be written, in a directory that exists",
-		"LOG_MAX_BYTES=-1":                    "want a number of bytes, 0 or more",
-		"LOG_MAX_BYTES=16M":                   "want a number of bytes, 0 or more",
-		"LOG_MAX_BYTES=9223372036854775808":   "want a number of bytes, 0 or more",
+		"LOG_PATH=" + dir:                     "is a directory: want a file and a directory that can be written",
+		"LOG_PATH=" + dir + "/no/log":         "no such file or directory: want a file and a directory that can be written",
+		"LOG_MAX_BYTES=-1":                    "want a number of bytes from 0 to 1099511627776",
+		"LOG_MAX_BYTES=16M":                   "want a number of bytes from 0 to 1099511627776",
+		"LOG_MAX_BYTES=9223372036854775808":   "want a number of bytes from 0 to 1099511627776",
 		"LOG_MAX_FILES=0":                     "want a number of files from 1 to 1000",
 		"LOG_MAX_FILES=1001":                  "want a number of files from 1 to 1000",
 		"LOG_MAX_FILES=two":                   "want a number of files from 1 to 1000",
-		"SHUTDOWN_DELAY=3":                    "want a duration of 0s or more, such as 3s",
-		"SHUTDOWN_DELAY=-1s":                  "want a duration of 0s or more, such as 3s",
-		"SHUTDOWN_TIMEOUT=soon":               "want a duration of 0s or more, such as 10s",
-		"SHUTDOWN_TIMEOUT=-1ns":               "want a duration of 0s or more, such as 10s",
+		"SHUTDOWN_DELAY=3":                    "want a duration from 0s to 24h, such as 3s",
+		"SHUTDOWN_DELAY=25h":                  "want a duration from 0s to 24h, such as 3s",
+		"SHUTDOWN_DELAY=-1s":                  "want a duration from 0s to 24h, such as 3s",
+		"SHUTDOWN_TIMEOUT=soon":               "want a duration from 0s to 24h, such as 10s",
+		"SHUTDOWN_TIMEOUT=-1ns":               "want a duration from 0s to 24h, such as 10s",
 	} {
 		t.Run(variable, func(t *testing.T) {
 			var stderr output
@@ -440,6 +441,33 @@ func TestABadValueIsSaidInOneLine(t *testing.T) {
 			assert.True(t, strings.HasSuffix(err.Error(), want), err)
 			assert.Empty(t, stderr.String(), "main says it, once")
 		})
+	}
+}
+
+// The file alone could be written, for as long as it is not rotated.
+func TestADirectoryThatCannotBeWrittenIsSaidAtTheStart(t *testing.T) {
+	dir, err := os.MkdirTemp("", "main-app-test") // another user must get at it, unlike at t.TempDir
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		assert.NoError(t, os.Chmod(dir, 0o700))
+		assert.NoError(t, os.RemoveAll(dir))
+	})
+	log := filepath.Join(dir, "access.log")
+	require.NoError(t, os.WriteFile(log, nil, 0o666))
+	require.NoError(t, os.Chmod(log, 0o666))
+	require.NoError(t, os.Chmod(dir, 0o555))
+	for maxBytes, want := range map[string]string{"1000": "LOG_PATH=" + log + ": rotate in " + dir + ": permission denied: want", "0": `"serving"`} {
+		cmd := exec.Command("/proc/self/exe") // the test binary, whose path may be barred to another user
+		cmd.Env = append(slices.Clone(processEnv), "LISTEN_ADDR=127.0.0.1:0", "LOG_PATH="+log, "LOG_MAX_BYTES="+maxBytes)
+		if os.Getuid() == 0 {
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65532, Gid: 65532}}
+		}
+		stderr := &output{}
+		cmd.Stderr = stderr
+		require.NoError(t, cmd.Start())
+		eventually(t, func() bool { return strings.Contains(stderr.String(), want) }, want)
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // killed, it says
 	}
 }
 
@@ -566,7 +594,17 @@ func TestCutsOffWhatTakesTooLong(t *testing.T) {
 	app.hold(t)
 	app.signal(syscall.SIGTERM)
 	assert.Equal(t, 1, app.ends(t))
-	assert.Len(t, app.stderr.messages("cut off requests in flight"), 1)
+	assert.Len(t, app.stderr.messages("cut off 1 requests in flight"), 1)
+}
+
+// Such as a browser or a load balancer opens in advance.
+func TestAConnectionWithoutARequestIsNotInFlight(t *testing.T) {
+	app := spawn(t, "SHUTDOWN_TIMEOUT=50ms")
+	app.get(t, "/")
+	app.dial(t)
+	app.signal(syscall.SIGTERM)
+	assert.Zero(t, app.ends(t), app.stderr)
+	assert.Len(t, app.stderr.messages("stopped"), 1)
 }
 
 func TestASecondSignalEndsItAtOnce(t *testing.T) {

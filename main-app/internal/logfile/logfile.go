@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"syscall"
@@ -26,12 +27,19 @@ type File struct {
 }
 
 // Open opens the file at path for appending and creates it where it is missing,
-// but not its directory. Before a line would make the file larger than maxBytes
+// but not its directory, which must be writable for the rotation. Before a line would make the file larger than maxBytes
 // it becomes path.1, an older path.1 becomes path.2, and so on; maxFiles are kept.
 func Open(path string, maxBytes int64, maxFiles int) (*File, error) {
 	f := &File{path: path, maxBytes: maxBytes, maxFiles: maxFiles}
 	if err := f.open(); err != nil {
 		return nil, err
+	}
+	const writable = 2                                    // W_OK
+	isFile := f.id.Mode&syscall.S_IFMT == syscall.S_IFREG // and not a terminal, say
+	if dir := filepath.Dir(path); isFile && maxBytes > 0 {
+		if err := syscall.Access(dir, writable); err != nil {
+			return nil, errors.Join(fmt.Errorf("rotate in %s: %w", dir, err), f.Close())
+		}
 	}
 	return f, nil
 }
