@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"math"
 	"net"
 	"os"
 	"slices"
@@ -11,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"sidecar.example/log-sidecar/internal/enrich"
 	"sidecar.example/log-sidecar/internal/health"
@@ -40,13 +40,13 @@ func readConfig(e *environment) config {
 		app: variable(e, "APP_HEALTH_URL", "http://localhost:8080/healthz", "the app's health check; empty asks nothing",
 			"an http:// or https:// URL, or nothing", healthOf),
 		extraFields: variable(e, "EXTRA_FIELDS", "", "key=value,key=value added to every record",
-			"key=value,key=value with keys that are unique and not raw, host, processed_at or partial", fields),
+			"key=value,key=value with keys that are UTF-8, unique and not raw, host, processed_at or partial", fields),
 		maxLineBytes: variable(e, "MAX_LINE_BYTES", "1048576", "a longer line is printed in pieces",
 			"a number of bytes from 4 to 1073741824", between(4, 1<<30, strconv.Atoi)),
 		pollInterval: variable(e, "POLL_INTERVAL", "1s", "how often to look at the file where no events can be had",
 			"a duration from 10ms to 1h, such as 1s", between(10*time.Millisecond, time.Hour, time.ParseDuration)),
 		drainTimeout: variable(e, "DRAIN_TIMEOUT", "20s", "how long the drain after SIGTERM may take",
-			"a duration of 0s or more, such as 20s", between(0, math.MaxInt64, time.ParseDuration)),
+			"a duration from 0s to 24h, such as 20s", between(0, 24*time.Hour, time.ParseDuration)),
 	}
 }
 
@@ -111,7 +111,7 @@ func fields(s string) (all []enrich.Field, err error) {
 	taken := []string{"raw", "host", "processed_at", "partial"}
 	for pair := range strings.SplitSeq(s, ",") {
 		key, value, ok := strings.Cut(pair, "=")
-		if !ok || key == "" || slices.Contains(taken, key) {
+		if !ok || key == "" || !utf8.ValidString(key) || slices.Contains(taken, key) {
 			return nil, strconv.ErrSyntax
 		}
 		taken = append(taken, key)

@@ -56,10 +56,10 @@ func TestBadValueIsSaidInOneLine(t *testing.T) {
 	const (
 		address  = "host:port or :port"
 		url      = "an http:// or https:// URL, or nothing"
-		fields   = "key=value,key=value with keys that are unique and not raw, host, processed_at or partial"
+		fields   = "key=value,key=value with keys that are UTF-8, unique and not raw, host, processed_at or partial"
 		size     = "a number of bytes from 4 to 1073741824"
 		interval = "a duration from 10ms to 1h, such as 1s"
-		timeout  = "a duration of 0s or more, such as 20s"
+		timeout  = "a duration from 0s to 24h, such as 20s"
 	)
 	for _, test := range []struct {
 		name, allowed string

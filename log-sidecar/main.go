@@ -19,6 +19,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"sidecar.example/log-sidecar/internal/enrich"
 	"sidecar.example/log-sidecar/internal/tail"
 )
@@ -43,13 +45,31 @@ func main() {
 	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stderr, nil)))
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
-	switch err := run(ctx, os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr); {
+	switch err := run(ctx, os.Args[1:], os.LookupEnv, waiting{os.Stdout}, os.Stderr); {
 	case err == nil:
 	case errors.Is(err, errUsage):
 		os.Exit(2)
 	default:
 		lastWord(func() { slog.Error(err.Error()) })
 		os.Exit(1)
+	}
+}
+
+// waiting writes all or fails, also where another process that has the same pipe or
+// terminal open has made it non-blocking: that is a flag of what they share.
+type waiting struct{ file *os.File }
+
+func (w waiting) Write(b []byte) (n int, err error) {
+	for {
+		written, err := w.file.Write(b[n:])
+		n += written
+		if !errors.Is(err, unix.EAGAIN) {
+			return n, err
+		}
+		room := []unix.PollFd{{Fd: int32(w.file.Fd()), Events: unix.POLLOUT}}
+		if _, err := unix.Poll(room, -1); err != nil && !errors.Is(err, unix.EINTR) {
+			return n, fmt.Errorf("poll %s: %w", w.file.Name(), err)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -38,6 +39,28 @@ func TestStdoutThatNobodyReadsIsWaitedFor(t *testing.T) {
 	})
 	assert.Zero(t, sc.metric(t, "lag_bytes"))
 	sc.assertSmall(t)
+}
+
+// As Node.js does to a pipe that it shares.
+func TestStdoutThatSomebodyMakesNonBlockingIsWaitedFor(t *testing.T) {
+	const lines = 20_000
+	s := newSite(t)
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	defer r.Close()
+	shared, err := syscall.Dup(int(w.Fd()))
+	require.NoError(t, err)
+	defer syscall.Close(shared)
+	sc := s.startWith(t, w)
+	sc.stdout = r
+	sc.awaitServing(t)
+	require.NoError(t, syscall.SetNonblock(shared, true))
+	s.write(t, numbered(0, lines))
+	sc.becomes(t, "blocked", func(h report) bool { return h.Stdout == "blocked" })
+	sc.read()
+	sc.printsNumbered(t, lines)
+	sc.signal(t, syscall.SIGTERM)
+	assert.Zero(t, sc.exits(t), sc.stderr.String())
 }
 
 // What was printed into the void is not counted as printed: the next one prints it.

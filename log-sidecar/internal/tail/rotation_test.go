@@ -337,6 +337,28 @@ func TestTheLagOfADeletedFileThatIsOpen(t *testing.T) {
 	s.wantSoon(w.lines)
 }
 
+// What is older than the checkpoint has been printed, though its file is gone.
+func TestTheLagAfterTheLiveFileWasDeletedWhileDown(t *testing.T) {
+	s := newSite(t)
+	w := newWriter(t, s.path)
+	w.some(5)
+	w.rotate()
+	afterATick(t, s.path+".1")
+	w.some(5)
+	s.look()
+	s.kill()
+	require.NoError(t, os.Remove(s.path))
+	s.start()
+	require.Zero(t, s.tailer.Status().Lag)
+	s.look()
+	require.Zero(t, s.tailer.Status().Lag)
+	w.open()
+	w.some(5)
+	s.look()
+	s.want(w.lines)
+	require.Zero(t, s.tailer.Status().Lag)
+}
+
 func TestStatusAnswersWhileTheFileSystemDoesNot(t *testing.T) {
 	s := newSite(t)
 	s.start()

@@ -111,6 +111,7 @@ func New(cfg Config) (*Tailer, error) {
 	}
 	t := &Tailer{cfg: cfg, watch: newWatch(cfg.Path, cfg.Log), resumed: at.isZero()}
 	t.reader = reader{cfg: &t.cfg, store: store, stats: &t.stats, place: place{at: at}}
+	t.reader.moved()
 	t.become(missing)
 	return t, nil
 }
