@@ -34,6 +34,9 @@ KUBE_SCORE    := go run github.com/zegl/kube-score/cmd/kube-score@v1.20.0
 KUBE_SCORE_IGNORE := container-image-pull-policy pod-networkpolicy \
 	deployment-has-poddisruptionbudget deployment-has-host-podantiaffinity
 
+# The Pod of the README's "Your own app beside it".
+README_POD := awk '/^...yaml$$/ { on = 1; next } /^...$$/ { on = 0 } on' README.md
+
 SHELL := bash
 .DEFAULT_GOAL := help
 
@@ -84,15 +87,17 @@ lint-sh:
 .PHONY: lint-yaml
 lint-yaml:
 	@echo '== actionlint'; $(ACTIONLINT)
-	@echo '== kube-score'; for dir in deploy deploy/native-sidecar; do \
-		$(KUBE_SCORE) score --output-format ci $(KUBE_SCORE_IGNORE:%=--ignore-test %) $$dir/*.yaml | grep -v '^\[\(OK\|SKIPPED\)\]'; \
-		[ "$${PIPESTATUS[0]}" = 0 ] || exit 1; done
+	@echo '== kube-score: both variants, and the Pod of the README'; \
+		for files in 'deploy/*.yaml' 'deploy/native-sidecar/*.yaml' -; do \
+			$(README_POD) | $(KUBE_SCORE) score --output-format ci $(KUBE_SCORE_IGNORE:%=--ignore-test %) $$files | \
+				grep -v '^\[\(OK\|SKIPPED\)\]'; \
+			[ "$${PIPESTATUS[1]}" = 0 ] || exit 1; done
 	@echo '== the manifests and the README name the versions in main-app/VERSION and log-sidecar/VERSION'; \
 		for file in deploy/deployment.yaml deploy/native-sidecar/deployment.yaml; do \
 			for image in main-app:$(APP_VERSION) log-sidecar:$(SIDECAR_VERSION); do \
 				grep -q "image: $$image$$" $$file || { echo "$$file does not name $$image"; exit 1; }; \
 			done; done; \
-		grep -q 'image: log-sidecar:$(SIDECAR_VERSION)$$' README.md || { echo "README.md does not name log-sidecar:$(SIDECAR_VERSION)"; exit 1; }
+		grep -q 'image: log-sidecar:$(SIDECAR_VERSION) ' README.md || { echo "README.md does not name log-sidecar:$(SIDECAR_VERSION)"; exit 1; }
 	@echo '== the two Deployments differ only in what makes a native sidecar'; \
 		fields() { sed -e 's/ *#.*//' -e 's/^ *//' -e '/^$$/d' "$$1" | sort; }; \
 		diff <(printf '> %s\n' initContainers: 'restartPolicy: Always') \
@@ -106,7 +111,7 @@ lint-readme:
 			grep -rqs "^func $$name(" $(MODULES) || { echo "README.md names $$name"; exit 1; }; done; \
 		for file in $$(grep -o ']([a-z.][^):]*)' README.md | tr -d '])('); do \
 			[ -e "$$file" ] || { echo "README.md names $$file"; exit 1; }; done; \
-		for target in $$(grep -o '^make [a-z0-9 -]*' README.md | sed 's/^make //' | tr ' ' '\n' | sort -u); do \
+		for target in $$(grep -oE '(^|`)make [a-z0-9 -]*' README.md | sed 's/.*make //' | tr ' ' '\n' | sort -u); do \
 			grep -q "^$$target:" Makefile || { echo "README.md names make $$target"; exit 1; }; done
 
 .PHONY: vuln
