@@ -21,7 +21,7 @@ type fileID struct{ Dev, Ino uint64 }
 // A file is one of the files that the log consists of, as it was when listed.
 type file struct {
 	path    string
-	suffix  string // of a rotated sibling: its name behind the log's own and a dot or a dash
+	suffix  string // of a rotated sibling: what its name has more than the log's own
 	number  int    // that suffix as a number from 1 on; 0 where it is none
 	live    bool   // it is what the log's own path names
 	settled bool   // it is rotated for good: it was the live one, and what is before and after it stays
@@ -44,7 +44,7 @@ func describe(path string, info fs.FileInfo) file {
 }
 
 // list returns the files of the log at path, oldest first: its rotated siblings
-// (path.*, path-*), then the live one, where there is one. A rotation renames
+// (such as path.1), then the live one, where there is one. A rotation renames
 // several files, one after the other; so it looks until it has seen the same twice.
 func list(path string) ([]file, error) {
 	files, err := scan(path)
@@ -121,7 +121,8 @@ func siblings(path string) (files []file, err error) {
 		return nil, err
 	}
 	for _, entry := range entries {
-		if !isSibling(base, entry.Name()) {
+		suffix, ok := rotated(base, entry.Name())
+		if !ok {
 			continue
 		}
 		f, err := stat(filepath.Join(dir, entry.Name()))
@@ -131,8 +132,7 @@ func siblings(path string) (files []file, err error) {
 		if err != nil {
 			return nil, err
 		}
-		f.suffix = entry.Name()[len(base)+1:]
-		f.number, f.born = rotationNumber(f.suffix), born(f.path)
+		f.suffix, f.number, f.born = suffix, rotationNumber(suffix), born(f.path)
 		files = append(files, f)
 	}
 	return files, nil

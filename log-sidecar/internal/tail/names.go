@@ -11,10 +11,32 @@ import (
 // compressed are the endings of files whose lines cannot be read here any more.
 var compressed = []string{".gz", ".bz2", ".xz", ".zst", ".lz4", ".Z", ".zip"}
 
-func isSibling(base, name string) bool {
-	suffix, ok := strings.CutPrefix(name, base)
-	return ok && len(suffix) > 1 && (suffix[0] == '.' || suffix[0] == '-') &&
-		!slices.Contains(compressed, filepath.Ext(name))
+// rotated returns what rotation has added to the name base to make it name: behind
+// it, as in access.log.1 and access.log-20261122, or a day before its extension, as
+// in access-2026-11-22T15-43-51.000.log (lumberjack, logback). Anything else there is
+// no rotation: worker-1.log and worker-2.log are logs of their own.
+func rotated(base, name string) (suffix string, ok bool) {
+	if slices.Contains(compressed, filepath.Ext(name)) {
+		return "", false
+	}
+	suffix, ok = strings.CutPrefix(name, base)
+	if !ok {
+		ext := filepath.Ext(base)
+		if suffix, ok = strings.CutPrefix(name, strings.TrimSuffix(base, ext)); ok {
+			suffix, ok = strings.CutSuffix(suffix, ext)
+		}
+		ok = ok && isDay(strings.TrimLeft(suffix, ".-"))
+	}
+	if !ok || len(suffix) < 2 || suffix[0] != '.' && suffix[0] != '-' {
+		return "", false
+	}
+	return suffix[1:], true
+}
+
+// isDay reports whether suffix begins like 20261122 or 2026-11-22.
+func isDay(suffix string) bool {
+	suffix = strings.ReplaceAll(suffix, "-", "")
+	return strings.HasPrefix(suffix, "20") && len(suffix) >= 8 && strings.Trim(suffix[:8], "0123456789") == ""
 }
 
 // order sorts siblings, the oldest first. Their names say it best: dates, such as

@@ -1,6 +1,7 @@
 package tail
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,29 +13,47 @@ import (
 )
 
 func TestSiblingsAreWhatRotationMakesOfTheName(t *testing.T) {
-	for name, want := range map[string]bool{
-		"access.log.1":         true,
-		"access.log.12":        true,
-		"access.log-20261122":  true,
-		"access.log.old":       true,
-		"access.log":           false,
-		"access.log.":          false,
-		"access.log-":          false,
-		"access.log1":          false,
-		"access.logs":          false,
-		"other.log.1":          false,
-		"xaccess.log.1":        false,
-		"access.log.1.gz":      false,
-		"access.log.2.zst":     false,
-		"access.log-2026.bz2":  false,
-		"access.log.3.xz":      false,
-		"access.log.4.Z":       false,
-		"access.log.5.lz4":     false,
-		"access.log.6.zip":     false,
-		"access.log.1.gz.part": true,
+	for name, want := range map[string]string{ // what is added; empty: no sibling
+		"access.log.1":         "1",
+		"access.log.12":        "12",
+		"access.log-20261122":  "20261122",
+		"access.log.old":       "old",
+		"access.log":           "",
+		"access.log.":          "",
+		"access.log-":          "",
+		"access.log1":          "",
+		"access.logs":          "",
+		"other.log.1":          "",
+		"xaccess.log.1":        "",
+		"access.log.1.gz":      "",
+		"access.log.2.zst":     "",
+		"access.log-2026.bz2":  "",
+		"access.log.3.xz":      "",
+		"access.log.4.Z":       "",
+		"access.log.5.lz4":     "",
+		"access.log.6.zip":     "",
+		"access.log.1.gz.part": "1.gz.part",
+
+		"access-20261122.log":                "20261122",
+		"access-2026-11-22T15-43-51.000.log": "2026-11-22T15-43-51.000",
+		"access.2026-11-22.0.log":            "2026-11-22.0",
+		"access-2026-11-22.log.gz":           "",
+		"access-2026-11-22.txt":              "",
+		"access2026-11-22.log":               "",
+		"access-1.log":                       "",
+		"access.1.log":                       "",
+		"access-error.log":                   "",
+		"access-204512.log":                  "",
+		"access-2026-error.log":              "",
+		"access-.log":                        "",
 	} {
-		require.Equal(t, want, isSibling("access.log", name), name)
+		suffix, ok := rotated("access.log", name)
+		require.Equal(t, want, suffix, name)
+		require.Equal(t, want != "", ok, name)
 	}
+	suffix, ok := rotated("access", "access-20261122")
+	require.Equal(t, "20261122", suffix)
+	require.True(t, ok)
 }
 
 func TestFilesAreListedOldestFirst(t *testing.T) {
@@ -47,6 +66,7 @@ func TestFilesAreListedOldestFirst(t *testing.T) {
 		"by the last write":    {[]string{"access.log.old", "access.log.bak.2", "access.log.newer"}},
 		"a number and a date":  {[]string{"access.log-20261121", "access.log.1"}},
 		"dates with a counter": {[]string{"access.log.2026-11-21.10", "access.log.2026-11-22.9", "access.log.2026-11-22.10"}},
+		"dates inside":         {[]string{"access-2026-11-22T09-43-51.000.log", "access-2026-11-22T15-43-51.000.log"}},
 		"a date with a suffix": {[]string{"access.log-20261121", "access.log-20261121.1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -133,4 +153,28 @@ func TestNumbersCountDownWhereTheTimesDoNotAgree(t *testing.T) {
 		afterATick(t, numbered(path, i))
 	}
 	require.Equal(t, []string{"access.log.3", "access.log.2", "access.log.1"}, names(t, path))
+}
+
+// lumberjack and others put a date before the extension.
+func TestADateBeforeTheExtension(t *testing.T) {
+	for name, down := range map[string]bool{"while it runs": false, "while it is down": true} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			w := newWriter(t, s.path)
+			w.some(5)
+			s.look()
+			if down {
+				s.kill()
+			}
+			for i := range 12 {
+				w.some(5)
+				require.NoError(t, os.Rename(s.path, fmt.Sprintf("%s/access-2026-11-22T15-43-%02d.000.log", s.dir, i)))
+				w.open()
+			}
+			w.some(5)
+			s.look()
+			s.want(w.lines)
+			require.Zero(t, s.tailer.Status().Gaps)
+		})
+	}
 }
