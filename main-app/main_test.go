@@ -457,9 +457,10 @@ func TestADirectoryThatCannotBeWrittenIsSaidAtTheStart(t *testing.T) {
 	require.NoError(t, os.Chmod(log, 0o666))
 	require.NoError(t, os.Chmod(dir, 0o555))
 	for maxBytes, want := range map[string]string{"1000": "LOG_PATH=" + log + ": rotate in " + dir + ": permission denied: want", "0": `"serving"`} {
-		cmd := exec.Command("/proc/self/exe") // the test binary, whose path may be barred to another user
+		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(slices.Clone(processEnv), "LISTEN_ADDR=127.0.0.1:0", "LOG_PATH="+log, "LOG_MAX_BYTES="+maxBytes)
 		if os.Getuid() == 0 {
+			cmd.Path = "/proc/self/exe" // the directories of its name may be barred to another user
 			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65532, Gid: 65532}}
 		}
 		stderr := &output{}
