@@ -55,7 +55,8 @@ type reader struct {
 
 	unsaved bool // the last save failed
 
-	lines int64 // handed to the sink since the last Flush
+	lines   int64 // handed to the sink since the last Flush
+	printed int64 // bytes, since the start
 
 	size    int64     // of file when last looked at
 	mtime   int64     // likewise, in ns since 1970
@@ -216,30 +217,27 @@ func (r *reader) comesNext() (bool, error) {
 	return slices.IndexFunc(after, func(f file) bool { return f.id == r.at.ID }) <= 0, err
 }
 
-// read prints every whole line that there is and returns how many bytes that
-// was. After each batch has been printed the checkpoint is saved.
-func (r *reader) read() (total int64, err error) {
+// read prints every whole line that there is. After each batch has been printed
+// the checkpoint is saved.
+func (r *reader) read() error {
 	for {
 		data, more, err := r.fill()
 		if err != nil {
-			return total, err
+			return err
 		}
 		n, split := r.deliver(data, r.at.Split)
 		switch {
 		case n > 0:
 			if err := r.flush(); err != nil {
-				return total, err
+				return err
 			}
 			r.settle()
 			r.at.advance(r.buf, n)
 			r.ended = false
 			r.at.MTime, r.at.Split = r.mtime, split
 			r.save()
-			r.stats.change(func(s *stats) {
-				s.status.Bytes += int64(n)
-				s.offset = r.at.Offset
-			})
-			total += int64(n)
+			r.printed += int64(n)
+			r.stats.change(func(s *stats) { s.status.Bytes, s.offset = r.printed, r.at.Offset })
 		case more: // a line that is longer than the buffer
 			larger := min(4*len(r.buf), fingerprintLen+r.cfg.MaxLineBytes+readSize)
 			r.buf = make([]byte, larger)
@@ -248,7 +246,7 @@ func (r *reader) read() (total int64, err error) {
 			if len(r.buf) > fingerprintLen+readSize && len(data)-n < readSize {
 				r.buf = nil // the long line is through: fall back to the small buffer
 			}
-			return total, nil
+			return nil
 		}
 	}
 }

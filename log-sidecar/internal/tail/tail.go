@@ -190,20 +190,20 @@ func (t *Tailer) wait(ctx context.Context) bool {
 
 // look prints all that is there to be printed, through as many files as there
 // are, and returns how many bytes that was.
-func (t *Tailer) look() (total int64, err error) {
+func (t *Tailer) look() (int64, error) {
 	t.retry = 0
+	before := t.reader.printed
 	for range 1000 { // files; it is in no hurry to come back to the others
-		n, again, err := t.lookOnce()
-		total += n
+		again, err := t.lookOnce()
 		if err != nil {
 			t.ahead = nil // not all is as it was when that was listed
 		}
 		switch {
 		case errors.Is(err, errSink):
-			return total, err
+			return 0, err
 		case errors.Is(err, errMoving):
 			t.retry = movingPause
-			return total, nil
+			return t.reader.printed - before, nil
 		case errors.Is(err, errTruncated):
 			t.stats.change(func(s *stats) { s.status.Truncations++ })
 			t.cfg.Log.Info("the log was truncated", "path", t.reader.file.Name(), "offset", t.reader.at.Offset)
@@ -212,53 +212,51 @@ func (t *Tailer) look() (total int64, err error) {
 			t.reader.back()
 		case err != nil:
 			t.fail(err)
-			return total, nil
+			return t.reader.printed - before, nil
 		case !again:
-			return total, nil
+			return t.reader.printed - before, nil
 		}
 	}
-	return total, nil
+	return t.reader.printed - before, nil
 }
 
 // lookOnce reads the open file to its end and goes on to the next one where there
 // is one; then it is to be called again.
-func (t *Tailer) lookOnce() (n int64, again bool, err error) {
+func (t *Tailer) lookOnce() (again bool, err error) {
 	r := &t.reader
 	if r.file != nil {
-		if n, err = r.read(); err != nil {
-			return n, false, err
+		if err := r.read(); err != nil {
+			return false, err
 		}
 		if len(t.ahead) > 0 && t.ahead[0].isUnchanged() {
-			m, again, err := t.letGo(func() error { return t.goOn(t.ahead) })
-			return n + m, again, err
+			return t.letGo(func() error { return t.goOn(t.ahead) })
 		}
 		switch live, err := stat(t.cfg.Path); {
 		case err == nil && live.id == r.at.ID:
 			t.become(atEnd)
-			return n, false, nil
+			return false, nil
 		case err != nil && !errors.Is(err, fs.ErrNotExist):
-			return n, false, err
+			return false, err
 		}
 	}
 	files, err := list(t.cfg.Path)
 	if err != nil {
-		return n, false, err
+		return false, err
 	}
 	if r.before != nil && !slices.ContainsFunc(files, func(f file) bool { return f.id == r.at.ID }) {
-		m, again, err := t.letGo(t.giveUp)
-		return n + m, again, err
+		return t.letGo(t.giveUp)
 	}
 	holder, after, err := locate(files, &r.at)
 	if err != nil {
-		return n, false, err
+		return false, err
 	}
 	if r.file == nil && holder != nil {
 		if err := r.resume(holder); err != nil {
-			return n, false, err
+			return false, err
 		}
 		t.resumed = true
 		t.expect(after)
-		return n, true, nil
+		return true, nil
 	}
 	if !t.resumed {
 		t.resumed = true
@@ -268,12 +266,11 @@ func (t *Tailer) lookOnce() (n int64, again bool, err error) {
 	switch {
 	case len(after) == 0:
 		t.become(missing)
-		return n, false, nil
+		return false, nil
 	case r.file == nil:
-		return n, true, t.goOn(after)
+		return true, t.goOn(after)
 	default:
-		m, again, err := t.letGo(func() error { return t.goOn(after) })
-		return n + m, again, err
+		return t.letGo(func() error { return t.goOn(after) })
 	}
 }
 
@@ -306,14 +303,15 @@ func (t *Tailer) giveUp() error {
 // letGo leaves the open file, which has been read and is not the live one any
 // more: but not as long as somebody may write to it, and not before it has been
 // read once more after that was certain.
-func (t *Tailer) letGo(leave func() error) (n int64, again bool, err error) {
+func (t *Tailer) letGo(leave func() error) (again bool, err error) {
 	if t.isHeld() {
-		return 0, false, nil
+		return false, nil
 	}
-	if n, err = t.reader.read(); n > 0 || err != nil {
-		return n, true, err
+	before := t.reader.printed
+	if err := t.reader.read(); err != nil || t.reader.printed > before {
+		return true, err
 	}
-	return 0, true, leave()
+	return true, leave()
 }
 
 // isHeld reports whether somebody may still write to the open file, which is not
