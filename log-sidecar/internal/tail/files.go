@@ -47,17 +47,17 @@ func describe(path string, info fs.FileInfo) file {
 // (such as path.1), then the live one, where there is one. A rotation renames
 // several files, one after the other; so it looks until it has seen the same twice.
 func list(path string) ([]file, error) {
-	files, err := scan(path)
-	for range 10 {
+	same := func(a, b file) bool { return a.path == b.path && a.id == b.id }
+	var before []file
+	for i := range 11 {
+		files, err := scan(path)
 		if err != nil {
 			return nil, err
 		}
-		before := files
-		files, err = scan(path)
-		same := func(a, b file) bool { return a.path == b.path && a.id == b.id }
-		if err == nil && slices.EqualFunc(before, files, same) {
+		if i > 0 && slices.EqualFunc(before, files, same) {
 			return files, nil
 		}
+		before = files
 	}
 	return nil, errMoving
 }
@@ -82,22 +82,19 @@ func scan(path string) ([]file, error) {
 		files[i].settled = !isLink // else it may be what the link will name next
 	}
 
-	seen := map[fileID]bool{}
 	live, err := stat(path)
-	switch {
-	case err == nil:
-		live.live = true
-		seen[live.id] = true
-	case !errors.Is(err, fs.ErrNotExist):
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	// A file with several names is one file, and the live one where it is that.
+	seen := map[fileID]bool{live.id: true}
 	files = slices.DeleteFunc(files, func(f file) bool {
 		again := seen[f.id]
 		seen[f.id] = true
 		return again
 	})
-	if live.live {
+	if err == nil {
+		live.live = true
 		files = append(files, live)
 	}
 	return files, nil
