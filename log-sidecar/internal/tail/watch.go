@@ -58,17 +58,16 @@ func (w *watch) add() error {
 		}
 		w.fs = watcher
 	}
-	dir := filepath.Dir(w.path)
-	if err := w.take(func() error { return w.fs.Add(dir) }); err != nil { // fails when there is no directory, or too many watches
-		return fmt.Errorf("watch %s: %w", dir, err)
-	}
+	dirs := []string{filepath.Dir(w.path)}
 	// Behind a symbolic link it is the target's directory that sees the writes.
-	target, ok := linkTarget(w.path)
-	if !ok || filepath.Dir(target) == dir {
-		return nil
+	if target, ok := linkTarget(w.path); ok {
+		dirs = append(dirs, filepath.Dir(target))
 	}
-	if err := w.take(func() error { return w.fs.Add(filepath.Dir(target)) }); err != nil {
-		return fmt.Errorf("watch %s: %w", filepath.Dir(target), err)
+	for _, dir := range dirs {
+		err := w.take(func() error { return w.fs.Add(dir) }) // fails when there is no directory, or too many watches
+		if err != nil {
+			return fmt.Errorf("watch %s: %w", dir, err)
+		}
 	}
 	return nil
 }
