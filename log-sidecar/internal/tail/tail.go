@@ -92,7 +92,7 @@ type Tailer struct {
 	reader  reader
 	ahead   []file // settled files after the open one
 	state   state
-	trouble string        // the error that was logged last
+	trouble string        // what is wrong, as Status says it; empty: nothing
 	resumed bool          // the checkpoint of an earlier life has been looked for
 	heldAt  time.Time     // since when a rotated file has been held
 	retry   time.Duration // look again after this, whatever the events say; 0: no hurry
@@ -112,7 +112,7 @@ func New(cfg Config) (*Tailer, error) {
 	t := &Tailer{cfg: cfg, watch: newWatch(cfg.Path, cfg.Log), resumed: at.isZero()}
 	t.reader = reader{cfg: &t.cfg, store: store, stats: &t.stats, place: place{at: at}}
 	t.reader.moved()
-	t.become(missing)
+	t.become(missing, "")
 	return t, nil
 }
 
@@ -166,7 +166,7 @@ func nextRest(rest time.Duration, last time.Time) (time.Duration, time.Time) {
 // wait waits until it is time to look again, and reports whether that was an
 // event that said so.
 func (t *Tailer) wait(ctx context.Context) bool {
-	d := restTicks * t.cfg.PollInterval
+	d := t.LongestWait()
 	if t.watch.polling.Load() || t.state != atEnd {
 		d = t.cfg.PollInterval
 	}
@@ -233,7 +233,7 @@ func (t *Tailer) lookOnce() (again bool, err error) {
 		}
 		switch live, err := stat(t.cfg.Path); {
 		case err == nil && live.id == r.at.ID:
-			t.become(atEnd)
+			t.become(atEnd, "")
 			return false, nil
 		case err != nil && !errors.Is(err, fs.ErrNotExist):
 			return false, err
@@ -265,7 +265,7 @@ func (t *Tailer) lookOnce() (again bool, err error) {
 	}
 	switch {
 	case len(after) == 0:
-		t.become(missing)
+		t.become(missing, "")
 		return false, nil
 	case r.file == nil:
 		return true, t.goOn(after)
@@ -325,35 +325,29 @@ func (t *Tailer) isHeld() bool {
 	if t.state != holding {
 		t.heldAt = time.Now()
 	}
-	t.become(holding)
-	held := time.Since(t.heldAt)
+	held, trouble := time.Since(t.heldAt), ""
 	if held > heldLong {
-		t.stats.change(func(s *stats) {
-			s.status.Error = fmt.Sprintf("%s was rotated, and somebody has had it open for writing for %s since", r.file.Name(), held.Round(time.Second))
-		})
+		trouble = fmt.Sprintf("%s was rotated, and somebody has had it open for writing for %s since", r.file.Name(), held.Round(time.Second))
 	}
+	t.become(holding, trouble)
 	// A close makes no event here. Ask often at first, and then ever less.
 	t.retry = min(max(held/2, 2*movingPause), t.cfg.PollInterval)
 	return true
 }
 
-func (t *Tailer) become(s state) {
-	t.state = s
-	if s != failing {
-		t.trouble = ""
-	}
+func (t *Tailer) become(s state, trouble string) {
+	t.state, t.trouble = s, trouble
 	t.stats.change(func(stats *stats) {
 		stats.status.LastLook = time.Now()
-		stats.status.File, stats.status.Error = string(s), t.trouble
+		stats.status.File, stats.status.Error = string(s), trouble
 	})
 }
 
 // fail says what is wrong, once, and has it tried again.
 func (t *Tailer) fail(err error) {
 	if t.trouble != err.Error() {
-		t.trouble = err.Error()
-		t.cfg.Log.Error("the log cannot be read: trying again", "error", t.trouble)
+		t.cfg.Log.Error("the log cannot be read: trying again", "error", err.Error())
 	}
 	t.retry = t.cfg.PollInterval
-	t.become(failing)
+	t.become(failing, err.Error())
 }
