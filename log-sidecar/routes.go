@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"time"
 
@@ -89,8 +88,7 @@ func (r *routes) health(w http.ResponseWriter, request *http.Request) {
 		body.Watch = "poll"
 	}
 	if !status.LastLine.IsZero() {
-		last := status.LastLine.UTC().Truncate(time.Millisecond)
-		body.LastLineAt = &last
+		body.LastLineAt = new(status.LastLine.UTC().Truncate(time.Millisecond))
 	}
 	code := http.StatusOK
 	if silent := time.Since(status.LastLook); blocked == 0 && silent > r.tailer.LongestWait()+stuckAfter {
@@ -122,12 +120,10 @@ func (r *routes) metrics(w http.ResponseWriter, _ *http.Request) {
 		{"write_blocked_seconds_total", "counter", "Time spent in writes to stdout.", r.printer.Writing().Seconds()},
 		{"polling", "gauge", "1 while no file events can be had and the log is polled.", boolean(status.Polling)},
 	} {
-		name := "log_sidecar_" + m.name
-		fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s %s\n%s %v\n", name, m.help, name, m.kind, name, m.value)
+		fmt.Fprintf(w, "# HELP %[1]s %[2]s\n# TYPE %[1]s %[3]s\n%[1]s %[4]v\n", "log_sidecar_"+m.name, m.help, m.kind, m.value)
 	}
-	const info = "log_sidecar_build_info"
-	_, _ = io.WriteString(w, "# HELP "+info+" The version, as a label.\n# TYPE "+info+" gauge\n"+
-		info+"{version=\""+version+"\"} 1\n")
+	fmt.Fprintf(w, "# HELP %[1]s The version, as a label.\n# TYPE %[1]s gauge\n%[1]s{version=%[2]q} 1\n",
+		"log_sidecar_build_info", version)
 }
 
 func boolean(b bool) int {
