@@ -16,9 +16,8 @@ import (
 
 // App is the app's health endpoint. It is safe for concurrent use.
 type App struct {
-	url     *url.URL
-	timeout time.Duration
-	client  *http.Client
+	url    *url.URL
+	client *http.Client
 }
 
 // NewApp returns the app whose health is at target, which must be http or https;
@@ -35,9 +34,9 @@ func NewApp(target string, timeout time.Duration) (*App, error) {
 		return nil, fmt.Errorf("no such port: %s", u.Port())
 	}
 	return &App{
-		url:     u,
-		timeout: timeout,
+		url: u,
 		client: &http.Client{
+			Timeout: timeout,
 			// A kept connection would be one that the app has to wait for when it ends.
 			Transport: &http.Transport{DisableKeepAlives: true},
 			// As the kubelet's probes do: a redirect is an answer, and a good one.
@@ -49,8 +48,6 @@ func NewApp(target string, timeout time.Duration) (*App, error) {
 // Check returns nil if the app says that it is healthy: with a status from 200 to
 // 399, as the kubelet takes it.
 func (a *App) Check(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, a.timeout)
-	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, a.url.String(), http.NoBody)
 	if err != nil {
 		return err
@@ -69,11 +66,8 @@ func (a *App) Check(ctx context.Context) error {
 // Ended reports whether the app has ended: then its port refuses connections. An
 // error of another kind (no such host, no route) says nothing about the app.
 func (a *App) Ended() (ended, known bool) {
-	port := a.url.Port()
-	if port == "" {
-		port = a.url.Scheme // a service name, which net knows
-	}
-	conn, err := net.DialTimeout("tcp", net.JoinHostPort(a.url.Hostname(), port), a.timeout)
+	port := cmp.Or(a.url.Port(), a.url.Scheme) // http and https are service names, which net knows
+	conn, err := net.DialTimeout("tcp", net.JoinHostPort(a.url.Hostname(), port), a.client.Timeout)
 	var timeout net.Error
 	switch {
 	case err == nil:
