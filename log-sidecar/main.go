@@ -157,7 +157,7 @@ func follow(ctx context.Context, tailer *tail.Tailer, served <-chan error, timeo
 
 	select {
 	case err := <-tailed:
-		if ctx.Err() == nil || err != nil {
+		if err != nil {
 			return fmt.Errorf("follow the log: %w", err)
 		}
 		return nil
