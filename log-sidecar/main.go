@@ -50,7 +50,7 @@ func main() {
 	case errors.Is(err, errUsage):
 		os.Exit(2)
 	default:
-		lastWord(func() { slog.Error(err.Error()) })
+		sayBriefly(func() { slog.Error(err.Error()) })
 		os.Exit(1)
 	}
 }
@@ -168,11 +168,7 @@ func follow(ctx context.Context, tailer *tail.Tailer, served <-chan error, timeo
 	again, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	expired := time.After(timeout)
-	said := make(chan struct{})
-	go func() { // stderr may be blocked, by itself or as the very pipe that stdout is
-		defer close(said)
-		log.Info("draining", "timeout", timeout.String())
-	}()
+	sayBriefly(func() { log.Info("draining", "timeout", timeout.String()) })
 
 	var reason string
 	select {
@@ -180,10 +176,7 @@ func follow(ctx context.Context, tailer *tail.Tailer, served <-chan error, timeo
 		if err != nil {
 			return fmt.Errorf("drain: %w", err)
 		}
-		lastWord(func() {
-			<-said
-			log.Info("stopped", "lines", tailer.Status().Lines)
-		})
+		sayBriefly(func() { log.Info("stopped", "lines", tailer.Status().Lines) })
 		return nil
 	case <-expired:
 		reason = "not done within " + timeout.String()
@@ -194,8 +187,9 @@ func follow(ctx context.Context, tailer *tail.Tailer, served <-chan error, timeo
 	return fmt.Errorf("drain: %s: %d bytes are left behind", reason, tailer.Status().Lag)
 }
 
-// lastWord has the end wait for a message, but not for good: nobody may read it.
-func lastWord(say func()) {
+// sayBriefly waits for a message to be written, but not for good: stderr may be
+// blocked, by itself or as the very pipe that stdout is.
+func sayBriefly(say func()) {
 	said := make(chan struct{})
 	go func() {
 		defer close(said)
