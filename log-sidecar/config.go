@@ -16,34 +16,34 @@ import (
 	"sidecar.example/log-sidecar/internal/health"
 )
 
-// config is what the environment sets.
+// config holds the settings read from the environment.
 type config struct {
 	logPath      string
 	stateDir     string // empty: no checkpoint
 	listenAddr   string
-	app          *health.App // nil: not asked
+	app          *health.App // nil: not checked
 	extraFields  []enrich.Field
 	maxLineBytes int
 	pollInterval time.Duration
 	drainTimeout time.Duration
 }
 
-// readConfig is the one place that says which variables there are.
+// readConfig is the only place that lists the environment variables.
 func readConfig(e *environment) config {
 	return config{
 		logPath: variable(e, "LOG_PATH", "/var/log/app/access.log", "the file to follow; it need not exist yet",
 			"the path of a file", filePath),
-		stateDir: variable(e, "STATE_DIR", "/var/lib/log-sidecar", "where the checkpoint is kept; empty keeps none",
+		stateDir: variable(e, "STATE_DIR", "/var/lib/log-sidecar", "directory of the checkpoint; empty keeps none",
 			wantStateDir, text),
 		listenAddr: variable(e, "LISTEN_ADDR", ":9090", "address of /health and /metrics",
 			"host:port or :port", address),
-		app: variable(e, "APP_HEALTH_URL", "http://localhost:8080/healthz", "the app's health check; empty asks nothing",
+		app: variable(e, "APP_HEALTH_URL", "http://localhost:8080/healthz", "the app's health check; empty checks nothing",
 			"an http:// or https:// URL, or nothing", healthOf),
 		extraFields: variable(e, "EXTRA_FIELDS", "", "key=value,key=value added to every record",
 			"key=value,key=value with keys that are UTF-8, unique and not raw, host, processed_at or partial", fields),
-		maxLineBytes: variable(e, "MAX_LINE_BYTES", "1048576", "a longer line is printed in pieces",
+		maxLineBytes: variable(e, "MAX_LINE_BYTES", "1048576", "longer lines are printed in pieces",
 			"a number of bytes from 4 to 1073741824", between(4, 1<<30, strconv.Atoi)),
-		pollInterval: variable(e, "POLL_INTERVAL", "1s", "how often to look at the file where no events can be had",
+		pollInterval: variable(e, "POLL_INTERVAL", "1s", "how often to check the file while file events are unavailable",
 			"a duration from 10ms to 1h, such as 1s", between(10*time.Millisecond, time.Hour, time.ParseDuration)),
 		drainTimeout: variable(e, "DRAIN_TIMEOUT", "20s", "how long the drain after SIGTERM may take",
 			"a duration from 0s to 24h, such as 20s", between(0, 24*time.Hour, time.ParseDuration)),
@@ -52,18 +52,18 @@ func readConfig(e *environment) config {
 
 const wantStateDir = "a directory that can be written, or nothing"
 
-// mayBeEmpty are the variables for which empty is a value of its own.
+// mayBeEmpty lists the variables for which empty is a value, not the default.
 var mayBeEmpty = []string{"STATE_DIR", "APP_HEALTH_URL"}
 
-// An environment is where variables are looked up.
+// An environment looks up variables, and collects their help and the first error.
 type environment struct {
 	lookup func(name string) (value string, isSet bool)
-	help   []byte // a line for each variable that was asked for
-	err    error  // the first: it names the variable, its value and what is allowed
+	help   []byte // one line per variable looked up
+	err    error  // the first one; it names the variable, its value and what is allowed
 }
 
-// variable returns what parse makes of the variable's value, or of standard where
-// it is unset or empty.
+// variable parses the variable's value, or standard if it is unset, or empty and not
+// allowed to be.
 func variable[T any](e *environment, name, standard, meaning, want string, parse func(string) (T, error)) T {
 	e.help = fmt.Appendf(e.help, "  %-14s  %s (default %s)\n", name, meaning, standard)
 	value, isSet := e.lookup(name)
@@ -79,7 +79,7 @@ func variable[T any](e *environment, name, standard, meaning, want string, parse
 
 func text(s string) (string, error) { return s, nil }
 
-// filePath takes the path of something that is a file, if it is there.
+// filePath accepts any path except that of an existing directory.
 func filePath(s string) (string, error) {
 	if info, err := os.Stat(s); err == nil && info.IsDir() {
 		return s, syscall.EISDIR
@@ -95,8 +95,8 @@ func address(s string) (string, error) {
 	return s, err
 }
 
-// healthOf bounds the question to the app, so that /health answers within a second
-// whatever hangs: the kubelet's probes wait no longer.
+// healthOf limits the app's health check to half a second, so that /health answers
+// within one whatever hangs: the kubelet's probes wait no longer.
 func healthOf(s string) (*health.App, error) {
 	if s == "" {
 		return nil, nil
@@ -120,7 +120,7 @@ func fields(s string) (all []enrich.Field, err error) {
 	return all, nil
 }
 
-// between has parse accept only what is from least to most.
+// between makes parse reject values outside least to most.
 func between[T cmp.Ordered](least, most T, parse func(string) (T, error)) func(string) (T, error) {
 	return func(s string) (T, error) {
 		v, err := parse(s)

@@ -1,6 +1,6 @@
-// Command log-sidecar follows the log file of the app beside it, and prints each
-// line as a JSON record for the cluster's log collectors. It serves the health of
-// both, and ends only when the app can write no more.
+// Command log-sidecar follows the log file of the app beside it and prints each line as
+// a JSON record for the cluster's log collectors. It reports the health of both, and on
+// SIGTERM exits only once the app can no longer write.
 package main
 
 import (
@@ -30,18 +30,18 @@ var version = "dev"
 
 const usage = `Usage: log-sidecar [-help | -version]
 
-Follows a log file and prints each line as a JSON record. Set by the environment:
+Follows a log file and prints each line as a JSON record. Environment variables:
 
 %s`
 
-// errUsage is returned for a command line that makes no sense: exit code 2.
+// errUsage is returned for an invalid command line: exit code 2.
 var errUsage = errors.New("usage")
 
 func main() {
 	beSmall()
-	// A closed stdout is an error to be returned and said, not a silent death.
+	// A closed stdout must be reported as an error, not kill the process silently.
 	signal.Ignore(syscall.SIGPIPE)
-	// net/http has words for the standard logger, too.
+	// Also for what net/http writes to the standard logger.
 	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stderr, nil)))
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
@@ -55,8 +55,8 @@ func main() {
 	}
 }
 
-// waiting writes all or fails, also where another process that has the same pipe or
-// terminal open has made it non-blocking: that is a flag of what they share.
+// waiting makes every Write block until all is written, even if another process has made
+// the pipe or terminal non-blocking: the flag is shared by all who have it open.
 type waiting struct{ file *os.File }
 
 func (w waiting) Write(b []byte) (n int, err error) {
@@ -73,12 +73,11 @@ func (w waiting) Write(b []byte) (n int, err error) {
 	}
 }
 
-// beSmall sets what the Go runtime would choose for a program with work for many
-// cores. Here one goroutine does it all, and allocates nothing per line: what
-// garbage there is comes from probes. With one P no thread spins in search of work
-// after each wake-up, which is a fifth of what following a live file costs; and
-// collecting at a heap of 1 MiB instead of 4 keeps 3 MiB out of every Pod. The
-// environment goes first, as ever.
+// beSmall replaces runtime defaults meant for programs that use many cores. Here one
+// goroutine does all the work and allocates nothing per line; the only garbage comes
+// from probes. With GOMAXPROCS=1 no thread spins looking for work after each wake-up,
+// which is a fifth of the cost of following a live file; and collecting at a heap of
+// 1 MiB instead of 4 saves 3 MiB in every Pod. The environment takes precedence.
 func beSmall() {
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(1)
@@ -88,8 +87,8 @@ func beSmall() {
 	}
 }
 
-// run follows the log until ctx is done, and then drains. Standard output carries
-// records and nothing else; diagnostics go to stderr, as JSON.
+// run follows the log until ctx is done, then drains. Stdout carries nothing but
+// records (and what -help and -version print); diagnostics go to stderr as JSON.
 func run(ctx context.Context, args []string, lookupEnv func(string) (string, bool), stdout, stderr io.Writer) error {
 	env := &environment{lookup: lookupEnv}
 	cfg := readConfig(env)
@@ -140,15 +139,15 @@ func run(ctx context.Context, args []string, lookupEnv func(string) (string, boo
 		WriteTimeout: 5 * time.Second,
 		ErrorLog:     slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
-	defer server.Close() // after the drain: /health answers until the end
+	defer server.Close() // only after the drain: /health answers until the end
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	log.Info("following", "version", version, "path", cfg.logPath, "address", listener.Addr().String())
 	return follow(ctx, tailer, served, cfg.drainTimeout, log)
 }
 
-// follow runs the tailer until the drain that follows ctx is over, or has taken
-// longer than timeout, or is ended by a second signal.
+// follow runs the tailer until ctx is done, and then until its drain is complete, has
+// taken longer than timeout, or is cut short by a second signal.
 func follow(ctx context.Context, tailer *tail.Tailer, served <-chan error, timeout time.Duration, log *slog.Logger) error {
 	abort, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -183,12 +182,12 @@ func follow(ctx context.Context, tailer *tail.Tailer, served <-chan error, timeo
 	case <-again.Done():
 		reason = "second signal"
 	}
-	// The tailer may hang in a write to stdout, so it is not waited for.
+	// Do not wait for the tailer: it may hang in a write to stdout.
 	return fmt.Errorf("drain: %s: %d bytes are left behind", reason, tailer.Status().Lag)
 }
 
-// sayBriefly waits for a message to be written, but not for good: stderr may be
-// blocked, by itself or as the very pipe that stdout is.
+// sayBriefly waits for say to log a message, but no longer than a second: stderr may be
+// blocked, alone or because it is the same pipe as stdout.
 func sayBriefly(say func()) {
 	said := make(chan struct{})
 	go func() {

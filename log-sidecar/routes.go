@@ -14,8 +14,7 @@ const (
 	// blockedAfter is how long a write to stdout may take before it counts as blocked.
 	blockedAfter = time.Second
 
-	// stuckAfter is how long the tail loop may be silent beyond the time that it
-	// sleeps by itself.
+	// stuckAfter is how long the tail loop may be silent beyond its longest sleep.
 	stuckAfter = 10 * time.Second
 )
 
@@ -36,20 +35,20 @@ func (r *routes) handler() http.Handler {
 // report is the body of /health.
 type report struct {
 	Status         string     `json:"status"`
-	Reasons        []string   `json:"reasons,omitempty"` // why it is not healthy
+	Reasons        []string   `json:"reasons,omitempty"` // why Status is not healthy
 	LinesProcessed int64      `json:"lines_processed"`
 	App            string     `json:"app"`       // healthy, failing or unchecked
 	File           string     `json:"file"`      // missing, open, held or failing
 	Stdout         string     `json:"stdout"`    // open or blocked
 	Watch          string     `json:"watch"`     // inotify or poll
-	LagBytes       int64      `json:"lag_bytes"` // in the log and not printed
+	LagBytes       int64      `json:"lag_bytes"` // in the log and not yet printed
 	LastLineAt     *time.Time `json:"last_line_at"`
 	Version        string     `json:"version"`
 }
 
-// health answers 503 only where a restart of the sidecar would help: the kubelet
-// restarts it then. An app that fails, a collector that does not read and a log
-// that is not there yet are no such things; they make it degraded.
+// health answers 503, on which the kubelet restarts the sidecar, only if that would help.
+// It would not if the app fails, stdout is not being read or the log does not exist yet:
+// these are reported as degraded, with 200.
 func (r *routes) health(w http.ResponseWriter, request *http.Request) {
 	status := r.tailer.Status()
 	body := report{
@@ -111,14 +110,14 @@ func (r *routes) metrics(w http.ResponseWriter, _ *http.Request) {
 	}{
 		{"lines_total", "counter", "Lines printed.", status.Lines},
 		{"bytes_total", "counter", "Bytes of the log printed.", status.Bytes},
-		{"lag_bytes", "gauge", "Bytes that are in the log and not printed yet.", status.Lag},
-		{"rotations_total", "counter", "Files finished and left for the next one.", status.Rotations},
+		{"lag_bytes", "gauge", "Bytes in the log that are not printed yet.", status.Lag},
+		{"rotations_total", "counter", "Files read to their end and left for the next one.", status.Rotations},
 		{"truncations_total", "counter", "Times the log was found truncated.", status.Truncations},
 		{"gaps_total", "counter", "Times the file with the checkpoint was gone, so that lines may be missing.", status.Gaps},
 		{"malformed_lines_total", "counter", "Lines that were not JSON and were printed as a string.", r.printer.Malformed()},
 		{"split_lines_total", "counter", "Lines longer than MAX_LINE_BYTES, printed in pieces.", status.SplitLines},
 		{"write_blocked_seconds_total", "counter", "Time spent in writes to stdout.", r.printer.Writing().Seconds()},
-		{"polling", "gauge", "1 while no file events can be had and the log is polled.", boolean(status.Polling)},
+		{"polling", "gauge", "1 while file events are unavailable and the log is polled.", boolean(status.Polling)},
 	} {
 		fmt.Fprintf(w, "# HELP %[1]s %[2]s\n# TYPE %[1]s %[3]s\n%[1]s %[4]v\n", "log_sidecar_"+m.name, m.help, m.kind, m.value)
 	}

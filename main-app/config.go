@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// config is what the environment sets.
+// config holds the settings read from the environment.
 type config struct {
 	listenAddr      string
 	logPath         string
@@ -18,7 +18,7 @@ type config struct {
 	shutdownTimeout time.Duration
 }
 
-// readConfig is the one place that says which variables there are.
+// readConfig is the only place that lists the environment variables.
 func readConfig(e *environment) config {
 	return config{
 		listenAddr: variable(e, "LISTEN_ADDR", ":8080", "address of the HTTP server",
@@ -27,24 +27,23 @@ func readConfig(e *environment) config {
 			"the path of a file", text),
 		logMaxBytes: variable(e, "LOG_MAX_BYTES", "16777216", "rotate before a line would make the file larger than this; 0 never rotates",
 			"a number of bytes from 0 to 1099511627776", between(0, 1<<40, strconv.Atoi)),
-		logMaxFiles: variable(e, "LOG_MAX_FILES", "8", "files kept in all: the live one and LOG_PATH.1 (newest), LOG_PATH.2, ...",
+		logMaxFiles: variable(e, "LOG_MAX_FILES", "8", "files to keep in all: the live one and LOG_PATH.1 (newest), LOG_PATH.2, ...",
 			"a number of files from 1 to 1000", between(1, 1000, strconv.Atoi)),
-		shutdownDelay: variable(e, "SHUTDOWN_DELAY", "3s", "how long to go on serving, no longer ready, after SIGTERM",
+		shutdownDelay: variable(e, "SHUTDOWN_DELAY", "3s", "how long to keep serving, no longer ready, after SIGTERM",
 			"a duration from 0s to 24h, such as 3s", between(0, 24*time.Hour, time.ParseDuration)),
 		shutdownTimeout: variable(e, "SHUTDOWN_TIMEOUT", "10s", "how long requests in flight may then take",
 			"a duration from 0s to 24h, such as 10s", between(0, 24*time.Hour, time.ParseDuration)),
 	}
 }
 
-// An environment is where variables are looked up.
+// An environment looks up variables, and collects their help and the first error.
 type environment struct {
 	lookup func(name string) (value string, isSet bool)
-	help   []byte // a line for each variable that was asked for
-	err    error  // the first: it names the variable, its value and what is allowed
+	help   []byte // one line per variable looked up
+	err    error  // the first one; it names the variable, its value and what is allowed
 }
 
-// variable returns what parse makes of the variable's value, or of standard where
-// it is unset or empty.
+// variable parses the variable's value, or standard if it is unset or empty.
 func variable[T any](e *environment, name, standard, meaning, want string, parse func(string) (T, error)) T {
 	e.help = fmt.Appendf(e.help, "  %-16s  %s (default %s)\n", name, meaning, standard)
 	value, _ := e.lookup(name)
@@ -66,7 +65,7 @@ func address(s string) (string, error) {
 	return s, err
 }
 
-// between has parse accept only what is from least to most.
+// between makes parse reject values outside least to most.
 func between[T cmp.Ordered](least, most T, parse func(string) (T, error)) func(string) (T, error) {
 	return func(s string) (T, error) {
 		v, err := parse(s)

@@ -1,6 +1,6 @@
 // Command main-app is the application of the Pod: an HTTP server that appends
 // one JSON line per request to a log file. It stands for any app that logs to a
-// file, and knows nothing of log shipping.
+// file, and knows nothing about log shipping.
 package main
 
 import (
@@ -26,11 +26,11 @@ var version = "dev"
 
 const usage = `Usage: main-app [-help | -version]
 
-Serves HTTP and appends one JSON line per request to a log file. Set by the environment:
+Serves HTTP and appends one JSON line per request to a log file. Environment variables:
 
 %s`
 
-// errUsage is returned for a command line that makes no sense: exit code 2.
+// errUsage is returned for an invalid command line: exit code 2.
 var errUsage = errors.New("usage")
 
 func main() {
@@ -46,8 +46,8 @@ func main() {
 	}
 }
 
-// run serves until ctx is done, then drains. Standard output carries only what
-// -help and -version print; diagnostics go to stderr, as JSON.
+// run serves until ctx is done, then drains. Stdout is used only by -help and
+// -version; diagnostics go to stderr as JSON.
 func run(ctx context.Context, args []string, lookupEnv func(string) (string, bool), stdout, stderr io.Writer) error {
 	env := &environment{lookup: lookupEnv}
 	cfg := readConfig(env)
@@ -82,13 +82,13 @@ func run(ctx context.Context, args []string, lookupEnv func(string) (string, boo
 	return serve(ctx, listener, &app{access: access}, cfg, log)
 }
 
-// serve answers requests until ctx is done, and then drains in the two steps
-// that let a Pod leave a Service without a failed request: go on serving, no
-// longer ready, until the endpoints have dropped the Pod; then take no new
-// connections and finish what is in flight. A second signal ends both at once.
+// serve answers requests until ctx is done, then drains in the two steps that let a
+// Pod leave a Service without failing a request: it keeps serving, no longer ready,
+// until the endpoints have dropped the Pod; then it accepts no new connections and
+// finishes the requests in flight. A second signal cuts both steps short.
 func serve(ctx context.Context, listener net.Listener, app *app, cfg config, log *slog.Logger) error {
 	server := newServer(app, log)
-	var active sync.Map // connections with a request that is not answered yet
+	var active sync.Map // connections with a request in flight
 	server.ConnState = func(conn net.Conn, state http.ConnState) {
 		if state == http.StateActive {
 			active.Store(conn, nil)
@@ -96,7 +96,7 @@ func serve(ctx context.Context, listener net.Listener, app *app, cfg config, log
 			active.Delete(conn)
 		}
 	}
-	defer server.Close() // cuts off what the drain has not finished
+	defer server.Close() // cuts off requests that the drain has not finished
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 
@@ -122,7 +122,8 @@ func serve(ctx context.Context, listener net.Listener, app *app, cfg config, log
 	}
 	inFlight := 0
 	active.Range(func(any, any) bool { inFlight++; return true })
-	// Shutdown waits five seconds for a connection on which nothing has come yet.
+	// An error alone loses no request: Shutdown also waits for connections, up to five
+	// seconds old, on which none has arrived.
 	if err != nil && inFlight > 0 {
 		return fmt.Errorf("cut off %d requests in flight: %w", inFlight, err)
 	}
@@ -133,10 +134,10 @@ func serve(ctx context.Context, listener net.Listener, app *app, cfg config, log
 func newServer(handler http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:                      handler,
-		ReadTimeout:                  30 * time.Second, // a body that never comes,
-		WriteTimeout:                 30 * time.Second, // and a client that never reads, must not keep a connection
+		ReadTimeout:                  30 * time.Second, // a body that never arrives must not hold a connection,
+		WriteTimeout:                 30 * time.Second, // nor must a client that never reads
 		IdleTimeout:                  2 * time.Minute,
-		MaxHeaderBytes:               16 << 10, // bounds the path, and so the log line
+		MaxHeaderBytes:               16 << 10, // limits the path, and so the log line
 		DisableGeneralOptionsHandler: true,     // OPTIONS * is a request like any other
 		ErrorLog:                     slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}

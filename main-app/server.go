@@ -6,8 +6,8 @@ import (
 	"sync/atomic"
 )
 
-// app answers every request. It is a switch, not an http.ServeMux, because a
-// mux redirects paths such as //a or /a/../b, and here each gets its answer.
+// app answers every request. It uses a switch instead of an http.ServeMux, because a
+// mux redirects paths such as //a and /a/../b, and here they are answered too.
 type app struct {
 	access   *accessLog
 	draining atomic.Bool // set at SIGTERM: still serving, no longer ready
@@ -16,8 +16,8 @@ type app struct {
 func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	draining := a.draining.Load()
 	if draining {
-		// Tells clients and proxies to open their next connection elsewhere,
-		// before the idle ones are closed under them.
+		// Makes clients and proxies open their next connection elsewhere, instead
+		// of finding an idle one closed.
 		w.Header().Set("Connection", "close")
 	}
 	switch r.URL.Path {
@@ -31,8 +31,8 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusOK, "ok")
 	default:
 		answer(w, http.StatusOK, "Hello from main-app\n")
-		// The body is still in net/http's buffer: it is flushed when this handler
-		// returns, so the line is in the file before the client has the answer.
+		// net/http flushes the body when this handler returns, so the line is in the
+		// file before the client has the whole response.
 		a.access.record(r, http.StatusOK)
 	}
 }
@@ -40,5 +40,5 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func answer(w http.ResponseWriter, status int, body string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = io.WriteString(w, body) // the client may be gone; the line is written all the same
+	_, _ = io.WriteString(w, body) // the client may be gone; the request is logged anyway
 }

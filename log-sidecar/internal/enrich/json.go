@@ -8,19 +8,18 @@ import (
 	"unicode/utf8"
 )
 
-// maxDepth is how deep a line may be nested and still be carried as JSON. The
-// record adds one level, and encoding/json reads 10,000 and no more.
+// maxDepth is how deeply a line may be nested and still be carried as JSON. The record
+// adds one level, and encoding/json accepts at most 10,000.
 const maxDepth = 9_999
 
-// A validator does what json.Valid does, faster: that check is most of what a line
-// costs. It is not safe for concurrent use.
+// A validator does what json.Valid does, but faster: validation is most of the cost of a
+// line. It is not safe for concurrent use.
 type validator struct {
-	ends [maxDepth]byte // of the arrays and objects that a value is in: ] or }
+	ends [maxDepth]byte // closing brackets (] or }) of the arrays and objects still open
 }
 
-// valid reports whether b is one JSON value (RFC 8259), white space around it
-// allowed, nested no deeper than maxDepth. As in encoding/json, the bytes in a
-// string need not be UTF-8.
+// valid reports whether b is one JSON value (RFC 8259), with optional white space around
+// it, nested no deeper than maxDepth. As in encoding/json, strings need not be UTF-8.
 func (v *validator) valid(b []byte) bool {
 	for i, depth := space(b, 0), 0; ; {
 		switch begin := at(b, i); {
@@ -28,7 +27,7 @@ func (v *validator) valid(b []byte) bool {
 			if depth == maxDepth {
 				return false
 			}
-			end := begin + 2 // in ASCII ] stands two behind [, and } behind {
+			end := begin + 2 // in ASCII, ] is two after [, and } is two after {
 			v.ends[depth] = end
 			depth++
 			if i = space(b, i+1); at(b, i) != end {
@@ -44,7 +43,7 @@ func (v *validator) valid(b []byte) bool {
 		default:
 			i = literal(b, i)
 		}
-		// A value ends here, and with it what it is the last of.
+		// A value ends here, and so do the arrays and objects that it is the last of.
 		for i = space(b, i); depth > 0 && at(b, i) == v.ends[depth-1]; i = space(b, i+1) {
 			depth--
 		}
@@ -61,9 +60,9 @@ func (v *validator) valid(b []byte) bool {
 	}
 }
 
-// The functions below read one part of the grammar each, at index i of b, and
-// return the index behind it; if the part is not there, it is nowhere, an index
-// behind the end of b, where there is nothing to read and so no part either.
+// Each function below reads one part of the grammar at index i of b and returns the index
+// after it, or nowhere if the part is not there. nowhere is an index past the end of b,
+// so that reading on from it fails as well, and errors need no checks on the way.
 
 func nowhere(b []byte) int { return len(b) + 1 }
 
@@ -82,7 +81,7 @@ func space(b []byte, i int) int {
 	return i
 }
 
-// key reads a member's name and its colon, up to where the value begins.
+// key reads a member's name and colon, up to the start of its value.
 func key(b []byte, i int) int {
 	if i = space(b, str(b, i)); at(b, i) != ':' {
 		return nowhere(b)
@@ -120,9 +119,8 @@ func escape(b []byte, i int) int {
 	}
 }
 
-// skipPlain returns the index of the first byte from i on that does not stand for
-// itself in a JSON string: a quote, a backslash or a control character. It looks
-// at eight bytes at once, where there are as many.
+// skipPlain returns the index of the first byte at or after i that is special in a JSON
+// string: a quote, a backslash or a control character. It checks eight bytes at a time.
 func skipPlain(b []byte, i int) int {
 	for ; i+8 <= len(b); i += 8 {
 		if s := special(binary.LittleEndian.Uint64(b[i:])); s != 0 {
@@ -135,12 +133,13 @@ func skipPlain(b []byte, i int) int {
 	return i
 }
 
-// special is 0 if all eight bytes of x are plain; else its lowest set bit is the
-// high bit of the first one that is not. (A byte less than the one subtracted from
-// it gets its high bit set. Its borrow may do that to bytes behind it, too.)
+// special returns 0 if all eight bytes of x are plain; otherwise its lowest set bit is
+// the high bit of the first byte that is not. (Subtracting a larger byte from a smaller
+// one sets its high bit; the borrow may set those of later bytes too, which does no
+// harm.)
 func special(x uint64) uint64 {
 	const ones = 0x0101010101010101
-	low := x ^ ones*2 // what is below 0x21 here is '"' or below 0x20 in x
+	low := x ^ ones*2 // maps '"' to 0x20 and keeps control characters below it
 	backslash := x ^ ones*'\\'
 	return ((low-ones*0x21)&^low | (backslash-ones)&^backslash) & (ones << 7)
 }
@@ -167,7 +166,7 @@ func number(b []byte, i int) int {
 	return i
 }
 
-// digits reads at least one.
+// digits reads one digit or more.
 func digits(b []byte, i int) int {
 	start := i
 	for '0' <= at(b, i) && at(b, i) <= '9' {
@@ -188,11 +187,11 @@ func literal(b []byte, i int) int {
 	return nowhere(b)
 }
 
-// appendString appends text as a JSON string without its quotes, and with U+FFFD
-// for each byte that is not UTF-8, as encoding/json does.
+// appendString appends text as a JSON string without the quotes. Like encoding/json, it
+// replaces each invalid UTF-8 byte with U+FFFD.
 func appendString(dst, text []byte) []byte {
 	const hex = "0123456789abcdef"
-	valid := utf8.Valid(text) // asked once: a line of text has many quotes
+	valid := utf8.Valid(text) // checked once, not between every two quotes
 	for {
 		n := skipPlain(text, 0)
 		if valid {
@@ -219,7 +218,7 @@ func appendString(dst, text []byte) []byte {
 	}
 }
 
-// appendUTF8 appends text with U+FFFD for each byte that is not UTF-8.
+// appendUTF8 appends text, replacing each invalid UTF-8 byte with U+FFFD.
 func appendUTF8(dst, text []byte) []byte {
 	if utf8.Valid(text) {
 		return append(dst, text...)

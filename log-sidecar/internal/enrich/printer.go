@@ -2,8 +2,8 @@
 //
 //	{"raw":<the line>,"host":"<hostname>","processed_at":"2026-11-22T15:43:51Z"}
 //
-// raw is the line itself where that is JSON, so that collectors see its fields,
-// and else a JSON string of it, so that nothing is lost.
+// raw is the line itself if it is JSON, so that collectors see its fields, and
+// otherwise the line as a JSON string, so that nothing is lost.
 package enrich
 
 import (
@@ -13,38 +13,37 @@ import (
 	"unicode/utf8"
 )
 
-// spillSize bounds the Printer's buffer: it is written out when it holds this
-// much, in the middle of a batch or of a long record if need be. A common batch
-// (32 KiB of access lines) makes about as much, so that it is one write(2). A
-// chunk of a long line takes at most six times its size in the buffer (control
-// characters), so 256 KiB is the most there ever is.
+// spillSize bounds the Printer's buffer: once it holds this much it is written out, even
+// in the middle of a batch or of a long record. The records of a common batch (32 KiB of
+// access lines) fit, so that it takes one write(2). A chunk of a long line takes at most
+// six times its size in the buffer (control characters), so the maximum is 256 KiB.
 const (
 	spillSize = 64 << 10
 	chunkSize = 32 << 10
 )
 
-// A Field is a member that every record ends with.
+// A Field is a member added at the end of every record.
 type Field struct{ Key, Value string }
 
-// A Printer writes the records of lines to w. Line, Piece and Flush are for one
-// goroutine, and retain nothing of what they are given; the others are for any.
+// A Printer writes lines to w as records. Line, Piece and Flush must be called from one
+// goroutine and do not retain their arguments; the other methods may be called from any.
 type Printer struct {
 	w    io.Writer
 	json validator
 	buf  []byte
-	err  error // the first that w returned; nothing is written after it
+	err  error // the first from w; nothing is written after it
 
-	beforeTime, afterTime []byte // what stands around the time in every record
-	second                int64  // since 1970, that end was made for
-	end                   []byte // of every record of this second, but for its }
+	beforeTime, afterTime []byte // around the time, the same in every record
+	second                int64  // Unix time that end was made for
+	end                   []byte // of every record of that second, without the }
 
 	malformed    atomic.Int64
-	writingSince atomic.Int64 // ns since 1970; 0: not in a write
-	written      atomic.Int64 // ns spent in writes that have returned
+	writingSince atomic.Int64 // Unix time in ns; 0: not in a write
+	written      atomic.Int64 // ns spent in completed writes
 }
 
-// NewPrinter returns a Printer that writes to w, with one Write for most batches,
-// records from host that end with fields, in the order given.
+// NewPrinter returns a Printer that writes to w, usually with one Write per batch. Every
+// record names host and ends with fields, in the order given.
 func NewPrinter(w io.Writer, host string, fields []Field) *Printer {
 	p := &Printer{w: w, afterTime: []byte(`"`)}
 	p.beforeTime = append(appendMember(nil, "host", host), `,"processed_at":"`...)
@@ -74,7 +73,7 @@ func (p *Printer) Line(line []byte) {
 	p.finish("}\n")
 }
 
-// Piece adds the record of a part of a line, which is text whatever it holds.
+// Piece adds the record of a part of a line; its raw is always a string.
 func (p *Printer) Piece(piece []byte, last bool) {
 	p.begin()
 	p.text(piece)
@@ -85,13 +84,13 @@ func (p *Printer) Piece(piece []byte, last bool) {
 	}
 }
 
-// Flush writes what there is and returns the first error there was.
+// Flush writes what is buffered and returns the first error of any write.
 func (p *Printer) Flush() error {
 	p.spill(1)
 	return p.err
 }
 
-// begin begins a record. All records that are written together get one time.
+// begin starts a record. All records written together get the same time.
 func (p *Printer) begin() {
 	if len(p.buf) == 0 {
 		p.stamp(time.Now())
@@ -99,7 +98,7 @@ func (p *Printer) begin() {
 	p.buf = append(p.buf, `{"raw":`...)
 }
 
-// stamp sets the time of the records that follow; it is said in whole seconds.
+// stamp sets the time of the records that follow, in whole seconds.
 func (p *Printer) stamp(now time.Time) {
 	if now.Unix() == p.second {
 		return
@@ -122,14 +121,15 @@ func (p *Printer) text(text []byte) {
 	p.buf = append(p.buf, '"')
 }
 
-// chunks adds text in parts that end between two characters, each through encode.
+// chunks adds text, encoded chunk by chunk so that it can spill between two of them.
+// A chunk ends at a UTF-8 boundary.
 func (p *Printer) chunks(text []byte, encode func(dst, chunk []byte) []byte) {
 	for len(text) > chunkSize {
 		n := chunkSize
 		for i := n; i > n-utf8.UTFMax; i-- {
 			if utf8.RuneStart(text[i]) {
 				n = i
-				break // where there is none, no character can reach over the edge
+				break // without a rune start there is no valid character to split
 			}
 		}
 		p.buf = encode(p.buf, text[:n])
@@ -139,7 +139,7 @@ func (p *Printer) chunks(text []byte, encode func(dst, chunk []byte) []byte) {
 	p.buf = encode(p.buf, text)
 }
 
-// spill writes the buffer out if it holds at least least bytes.
+// spill writes the buffer out if it holds least bytes or more.
 func (p *Printer) spill(least int) {
 	if len(p.buf) < least {
 		return
@@ -154,10 +154,10 @@ func (p *Printer) spill(least int) {
 	p.buf = p.buf[:0]
 }
 
-// Malformed is how many lines were not JSON.
+// Malformed returns how many lines were not JSON.
 func (p *Printer) Malformed() int64 { return p.malformed.Load() }
 
-// Blocked is how long the write that is under way has taken; 0 if none is.
+// Blocked returns how long the write in progress has taken so far; 0 if there is none.
 func (p *Printer) Blocked() time.Duration {
 	since := p.writingSince.Load()
 	if since == 0 {
@@ -166,7 +166,7 @@ func (p *Printer) Blocked() time.Duration {
 	return max(0, time.Since(time.Unix(0, since)))
 }
 
-// Writing is the time spent in writes in all.
+// Writing returns the total time spent in writes.
 func (p *Printer) Writing() time.Duration {
 	return time.Duration(p.written.Load()) + p.Blocked()
 }

@@ -1,4 +1,5 @@
-// Package health asks the app beside the sidecar how it is.
+// Package health checks whether the app beside the sidecar is healthy, and whether it
+// has ended.
 package health
 
 import (
@@ -20,8 +21,8 @@ type App struct {
 	client *http.Client
 }
 
-// NewApp returns the app whose health is at target, which must be http or https;
-// an answer that takes longer than timeout counts as none.
+// NewApp returns the app whose health check is at target, an http or https URL; no
+// answer within timeout is a failure.
 func NewApp(target string, timeout time.Duration) (*App, error) {
 	u, err := url.Parse(target)
 	if err != nil {
@@ -37,16 +38,17 @@ func NewApp(target string, timeout time.Duration) (*App, error) {
 		url: u,
 		client: &http.Client{
 			Timeout: timeout,
-			// A kept connection would be one that the app has to wait for when it ends.
+			// An idle connection would be one more for the app to close when it shuts
+			// down.
 			Transport: &http.Transport{DisableKeepAlives: true},
-			// As the kubelet's probes do: a redirect is an answer, and a good one.
+			// A redirect is a healthy answer, as one to another host is for the kubelet.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}, nil
 }
 
-// Check returns nil if the app says that it is healthy: with a status from 200 to
-// 399, as the kubelet takes it.
+// Check returns nil if the app answers with a status from 200 to 399, which is what the
+// kubelet accepts.
 func (a *App) Check(ctx context.Context) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, a.url.String(), http.NoBody)
 	if err != nil {
@@ -56,15 +58,15 @@ func (a *App) Check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_ = response.Body.Close() // the status is all there is to know
+	_ = response.Body.Close() // only the status matters
 	if response.StatusCode < 200 || response.StatusCode > 399 {
 		return fmt.Errorf("GET %s: status %d", a.url.Redacted(), response.StatusCode)
 	}
 	return nil
 }
 
-// Ended reports whether the app has ended: then its port refuses connections. An
-// error of another kind (no such host, no route) says nothing about the app.
+// Ended reports whether the app has ended, that is, its port refuses connections. It is
+// not known after any other error (no such host, no route), except a timeout.
 func (a *App) Ended() (ended, known bool) {
 	port := cmp.Or(a.url.Port(), a.url.Scheme) // http and https are service names, which net knows
 	conn, err := net.DialTimeout("tcp", net.JoinHostPort(a.url.Hostname(), port), a.client.Timeout)
@@ -76,7 +78,7 @@ func (a *App) Ended() (ended, known bool) {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return true, true
 	case errors.As(err, &timeout) && timeout.Timeout():
-		return false, true // it hangs, but it is there
+		return false, true // it hangs, but it is running
 	default:
 		return false, false
 	}

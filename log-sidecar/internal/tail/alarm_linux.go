@@ -8,15 +8,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An alarm does what a time.Timer does, with fewer threads woken. The runtime keeps
-// its timers by a timeout of the thread that waits for files to be ready, which the
-// kernel may stretch, and its monitor thread wakes for each as well and looks on
-// every 20 microseconds until somebody has taken it. A timerfd is one more file that
-// gets ready: an idle sidecar switches threads a fifth as often for it.
+// An alarm is a time.Timer that wakes fewer threads. The runtime implements timers as a
+// timeout of the thread that waits for files to become ready, which the kernel may
+// stretch; its monitor thread wakes up for each as well, and polls every 20 microseconds
+// until it is handled. A timerfd is just one more file that becomes ready: with it an
+// idle sidecar makes a fifth of the context switches.
 type alarm struct {
 	C    chan struct{}
 	fd   int
-	file *os.File // of fd, for the runtime to wait on
+	file *os.File // wraps fd, so that the runtime waits for it
 }
 
 func newAlarm() (*alarm, error) {
@@ -40,15 +40,15 @@ func newAlarm() (*alarm, error) {
 	return a, nil
 }
 
-// Reset has C ready after d. What is left of an earlier Reset is dropped, but for
-// what is on its way this very moment: that comes early.
+// Reset makes C ready after d. It discards a pending expiry of an earlier Reset; one
+// being sent at this very moment gets through, and C is ready early.
 func (a *alarm) Reset(d time.Duration) {
 	select {
 	case <-a.C:
 	default:
 	}
 	after := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(max(d, 1)))} // 0 would stop it
-	_ = unix.TimerfdSettime(a.fd, 0, &after, nil)                          // fails for an invalid time only
+	_ = unix.TimerfdSettime(a.fd, 0, &after, nil)                          // fails only for an invalid time
 }
 
 func (a *alarm) Close() error { return a.file.Close() }

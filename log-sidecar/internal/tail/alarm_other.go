@@ -4,7 +4,7 @@ package tail
 
 import "time"
 
-// An alarm is a time.Timer; on Linux there is a thriftier one.
+// An alarm is a time.Timer; on Linux there is a cheaper one.
 type alarm struct{ *time.Timer }
 
 func newAlarm() (*alarm, error) { return &alarm{time.NewTimer(0)}, nil }

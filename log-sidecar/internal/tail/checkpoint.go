@@ -11,41 +11,41 @@ import (
 	"path/filepath"
 )
 
-// fingerprintLen is how much of a file a checkpoint remembers at its beginning
-// and before its offset. Access lines are some 90 bytes, so it spans whole lines
+// fingerprintLen is how many bytes a checkpoint fingerprints at the beginning of the file
+// and before its offset. Access lines are about 90 bytes long, so it spans whole lines
 // with their timestamps.
 const fingerprintLen = 256
 
-// A checkpoint says how far the log has been printed: everything before Offset
-// in the file ID. An inode number proves little, for it is used again as soon as
-// a file is deleted; so a checkpoint carries the content around it as well, and
-// a file holds the checkpoint only if it has that content at those places.
-// The zero value says that nothing has been printed yet.
-type checkpoint struct { // with exported fields, for encoding/binary
+// A checkpoint says how far the log has been printed: everything before Offset in the
+// file with ID. An inode number proves little, because it may be reused as soon as a file
+// is deleted. So a checkpoint also carries fingerprints of content, and a file holds the
+// checkpoint only if it has that content in the same places. The zero value means that
+// nothing has been printed yet.
+type checkpoint struct { // fields are exported for encoding/binary
 	ID     fileID
 	Offset int64
-	MTime  int64 // of the file when it was last looked at, in ns since 1970
+	MTime  int64 // of the file when last read, Unix time in ns
 	Split  bool  // Offset is inside a line that is being printed in pieces
 
-	Head uint64 // fingerprint of the file's first bytes, min(Offset, fingerprintLen) of them
-	Tail uint64 // of as many before Offset
+	Head uint64 // fingerprint of the file's first known() bytes
+	Tail uint64 // fingerprint of the known() bytes before Offset
 }
 
 var crcTable = crc64.MakeTable(crc64.ECMA)
 
-// fingerprint stands for content; that of no bytes is 0.
+// fingerprint returns a checksum of content; that of no bytes is 0.
 func fingerprint(content []byte) uint64 { return crc64.Checksum(content, crcTable) }
 
 func (c *checkpoint) isZero() bool { return c.ID == fileID{} }
 
-// known is how many bytes each of the fingerprints was taken of.
+// known returns how many bytes each fingerprint covers.
 func (c *checkpoint) known() int { return int(min(c.Offset, fingerprintLen)) }
 
-// advance moves the checkpoint n bytes on. buf begins with the known bytes before
-// it, and has those n bytes behind them.
+// advance moves the checkpoint forward by n bytes. buf begins with the known() bytes
+// before the checkpoint, followed by those n.
 func (c *checkpoint) advance(buf []byte, n int) {
 	end := c.known() + n
-	if c.Offset < fingerprintLen { // then buf begins where the file does
+	if c.Offset < fingerprintLen { // buf begins where the file does
 		c.Head = fingerprint(buf[:min(end, fingerprintLen)])
 	}
 	c.Offset += int64(n)
@@ -72,7 +72,7 @@ func (c *checkpoint) isIn(f io.ReaderAt) (bool, error) {
 	return true, nil
 }
 
-// The stored form: a magic, the checkpoint, and the fingerprint of all that.
+// The stored form is magic, the checkpoint, and the fingerprint of both.
 const magic = "LOGSIDE2"
 
 var checkpointLen = len((&checkpoint{}).appendTo(nil))
@@ -81,15 +81,15 @@ var checkpointLen = len((&checkpoint{}).appendTo(nil))
 func (c *checkpoint) appendTo(dst []byte) []byte {
 	start := len(dst)
 	dst = append(dst, magic...)
-	dst, _ = binary.Append(dst, binary.LittleEndian, c) // fails only where a field has no fixed size
+	dst, _ = binary.Append(dst, binary.LittleEndian, c) // fails only if a field has no fixed size
 	return binary.LittleEndian.AppendUint64(dst, fingerprint(dst[start:]))
 }
 
-// errDamaged is returned for a stored checkpoint that cannot be relied on.
+// errDamaged is returned for a stored checkpoint that cannot be trusted.
 var errDamaged = errors.New("checkpoint is damaged")
 
-// parseCheckpoint reads the stored form; b is not retained. Anything but a whole
-// checkpoint, bit for bit as it was written, is errDamaged.
+// parseCheckpoint reads the stored form; b is not retained. It returns errDamaged unless
+// b is, bit for bit, what appendTo wrote.
 func parseCheckpoint(b []byte) (checkpoint, error) {
 	var c checkpoint
 	if len(b) == checkpointLen {
@@ -101,17 +101,18 @@ func parseCheckpoint(b []byte) (checkpoint, error) {
 	return checkpoint{}, errDamaged
 }
 
-// A store keeps the checkpoint in a file. It is written over in place with one
-// write(2) of fixed size: some microseconds, which is cheap enough for every
-// batch. A kill cannot tear such a write; if something else does, the checksum
-// says so. It need not survive the machine, because an emptyDir does not either.
+// A store keeps the checkpoint in a file, overwritten in place with one write(2) of fixed
+// size. That takes a few microseconds, which is cheap enough for every batch. A kill
+// cannot tear such a write; if something else does, the checksum reveals it. There is no
+// fsync, because the checkpoint need not survive the machine: an emptyDir does not
+// either.
 type store struct {
 	file *os.File // nil keeps nothing
 	buf  []byte
 }
 
-// openStore opens the checkpoint in dir and returns what it says. A damaged one
-// is returned as the zero checkpoint with errDamaged; the store works all the same.
+// openStore opens the store in dir and returns its checkpoint. If that is damaged, it
+// returns the zero checkpoint and errDamaged; the store can be used all the same.
 func openStore(dir string) (*store, checkpoint, error) {
 	if dir == "" {
 		return &store{}, checkpoint{}, nil

@@ -7,25 +7,25 @@ import (
 )
 
 const (
-	// drainPause is how often the drain asks whether the writer has ended.
+	// drainPause is how often the drain checks whether the writer has ended.
 	drainPause = 50 * time.Millisecond
 
-	// drainQuiet is how long the log must have been quiet where no sure answer to
-	// that can be had.
+	// drainQuiet is how long the log must have been quiet if that cannot be known for
+	// sure.
 	drainQuiet = time.Second
 )
 
-// errAborted is returned for a drain that was ended before its time.
+// errAborted is returned for a drain that abort has ended.
 var errAborted = errors.New("drain was cut short")
 
-// drain goes on following until nothing more can come, and prints what is left.
+// drain keeps following until nothing more can come, and then prints what is left.
 //
-// A container is told to stop at the same time as the one that writes the log, or
-// before it, and that one may have requests to answer yet. Its lines must not be
-// lost, and waiting for a fixed time would be too long or too short. So the drain
-// asks the kernel whether anybody still has the log open for writing, and the
-// writer's health check whether it has gone. With both answers it is sure; with
-// one missing, the log must have been quiet for a while besides.
+// This container is told to stop at the same time as the one that writes the log, or
+// before it, and the writer may still have requests to answer. Their lines must not be
+// lost, and any fixed waiting time would be too long or too short. So the drain asks the
+// kernel whether anybody still has the log open for writing, and Ended whether the writer
+// has ended. With both answers it is sure; if one is missing, the log must also have been
+// quiet for a while.
 func (t *Tailer) drain(abort context.Context) error {
 	began := time.Now()
 	for {
@@ -34,13 +34,13 @@ func (t *Tailer) drain(abort context.Context) error {
 			return err
 		}
 		if n == 0 && t.writerEnded(began) {
-			// What was written before the answer was given is in the file by now.
+			// Anything written before that answer is in the file by now: look once more.
 			n, err := t.look()
 			if err != nil {
 				return err
 			}
 			if n == 0 && t.retry == 0 && (t.state == atEnd || t.state == missing) {
-				// A rotation at this very moment is followed first.
+				// If the log is being rotated at this moment, follow that first.
 				if err := t.reader.unterminated(); !errors.Is(err, errTruncated) && !errors.Is(err, errOvertaken) && !errors.Is(err, errMoving) {
 					return err
 				}
@@ -71,7 +71,7 @@ func (t *Tailer) writerEnded(began time.Time) bool {
 		return false
 	}
 	if openKnown && endedKnown {
-		// It may have opened the log between the two questions.
+		// The writer may have opened the log between the two answers.
 		open, openKnown = t.openForWriting()
 		return openKnown && !open
 	}
@@ -82,6 +82,7 @@ func (t *Tailer) writerEnded(began time.Time) bool {
 	return time.Since(quietSince) >= drainQuiet
 }
 
+// openForWriting reports whether anybody has the open file open for writing.
 func (t *Tailer) openForWriting() (open, known bool) {
 	if t.reader.file == nil {
 		return false, true

@@ -11,28 +11,27 @@ import (
 	"syscall"
 )
 
-// step is called before every system call that a decision is made on. Tests put
-// a rename or a kill there.
+// step is called before every system call whose result decides something, so that tests
+// can put a rename or a kill there.
 var step = func() {}
 
-// fileID is what the kernel knows a file by.
+// fileID identifies a file to the kernel.
 type fileID struct{ Dev, Ino uint64 }
 
-// A file is one of the files that the log consists of, as it was when listed.
+// A file is one of the files of the log, as it was when listed.
 type file struct {
 	path    string
-	suffix  string // of a rotated sibling: what its name has more than the log's own
-	number  int    // that suffix as a number from 1 on; 0 where it is none
-	live    bool   // it is what the log's own path names
-	settled bool   // it is rotated for good: it was the live one, and what is before and after it stays
+	suffix  string // of a rotated file: what its name has besides the log's own
+	number  int    // the suffix as a number from 1; 0 if it is not a number
+	live    bool   // it is the file at the log's own path
+	settled bool   // it was the live one, and its place in the order is final
 	id      fileID
 	size    int64
-	mtime   int64 // ns since 1970
-	born    int64 // likewise; 0 where the file system does not say
+	mtime   int64 // Unix time in ns
+	born    int64 // creation time, likewise; 0 if the file system does not tell
 }
 
-// errMoving says that files are being renamed under our eyes; another look soon
-// will do.
+// errMoving means that files are being renamed at this moment: look again soon.
 var errMoving = errors.New("files are being rotated")
 
 func describe(path string, info fs.FileInfo) file {
@@ -43,9 +42,9 @@ func describe(path string, info fs.FileInfo) file {
 	return f
 }
 
-// list returns the files of the log at path, oldest first: its rotated siblings
-// (such as path.1), then the live one, where there is one. A rotation renames
-// several files, one after the other; so it looks until it has seen the same twice.
+// list returns the files of the log at path, oldest first: its rotated siblings (such as
+// path.1), then the live one, if there is one. A rotation renames several files one after
+// another, so list scans until it has seen the same files twice in a row.
 func list(path string) ([]file, error) {
 	same := func(a, b file) bool { return a.path == b.path && a.id == b.id }
 	var before []file
@@ -62,13 +61,13 @@ func list(path string) ([]file, error) {
 	return nil, errMoving
 }
 
-// scan is one look of list.
+// scan lists the files once; if it does so during a rotation, some may be missing.
 func scan(path string) ([]file, error) {
 	files, err := siblings(path)
 	if err != nil {
 		return nil, err
 	}
-	// What a symbolic link names may be rotated where it is.
+	// The target of a symbolic link may be rotated in its own directory.
 	target, isLink := linkTarget(path)
 	if isLink {
 		more, err := siblings(target)
@@ -79,14 +78,14 @@ func scan(path string) ([]file, error) {
 	}
 	order(files)
 	for i := range files {
-		files[i].settled = !isLink // else it may be what the link will name next
+		files[i].settled = !isLink // the link may be switched to one of them next
 	}
 
 	live, err := stat(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	// A file with several names is one file, and the live one where it is that.
+	// A file with several names is listed once, as the live one if it is that.
 	seen := map[fileID]bool{live.id: true}
 	files = slices.DeleteFunc(files, func(f file) bool {
 		again := seen[f.id]
@@ -109,7 +108,7 @@ func linkTarget(path string) (target string, ok bool) {
 	return target, err == nil
 }
 
-// siblings returns what rotation has made of the name path, in any order.
+// siblings returns the rotated files of the log at path, in no particular order.
 func siblings(path string) (files []file, err error) {
 	step()
 	dir, base := filepath.Split(path)
@@ -138,12 +137,12 @@ func siblings(path string) (files []file, err error) {
 // errIrregular is returned for a directory, a pipe or a device.
 var errIrregular = errors.New("is not a regular file")
 
-// noFile are the reasons for which a name stands for no file at all: it is gone, or
-// it is a symbolic link that leads nowhere.
+// noFile lists the errors that mean a name is no log file: it is gone, it is not a
+// regular file, or it is a symbolic link that leads nowhere.
 var noFile = []error{fs.ErrNotExist, errIrregular, syscall.ELOOP, syscall.ENOTDIR, syscall.ENAMETOOLONG}
 
-// isUnchanged reports whether f is as it was listed. Its inode number alone would
-// not say so: its name may be another file's by now, and its number as well.
+// isUnchanged reports whether f is still as listed. The inode number alone would not
+// prove it: a new file may have taken both the name and the number.
 func (f *file) isUnchanged() bool {
 	now, err := stat(f.path)
 	return err == nil && now.id == f.id && now.size == f.size && now.mtime == f.mtime && born(f.path) == f.born
@@ -161,10 +160,10 @@ func stat(path string) (file, error) {
 	return describe(path, info), nil
 }
 
-// open opens f for reading; errMoving says that its name is another file's by now.
+// open opens f for reading. It returns errMoving if f no longer has its name.
 func open(f *file) (*os.File, error) {
 	step()
-	// Without O_NONBLOCK the open of a pipe would wait for its writer.
+	// Without O_NONBLOCK, opening a pipe would wait for its writer.
 	opened, err := os.OpenFile(f.path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, errMoving

@@ -7,18 +7,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// writers asks the kernel whether any process has f, which we have open for
-// reading, open for writing. It does so with a lease: fcntl(2) grants a read
-// lease (F_RDLCK) on a file only while nobody has it open for writing, and
-// refuses it with EAGAIN while somebody has. That holds for every process on the
-// machine, in whatever container, and under whatever name the file has by now;
-// no agreement between the writer and us is needed.
+// writers asks the kernel whether any process has f open for writing; we have it open
+// only for reading. It tries to take a lease: fcntl(2) grants a read lease (F_RDLCK)
+// while nobody has the file open for writing, and refuses it with EAGAIN while somebody
+// has. That covers every process on the machine, in any container and under any name of
+// the file, and needs no cooperation by the writer.
 //
-// The lease is given back at once, because a process that opens the file for
-// writing meanwhile has to wait for it.
+// The lease is released at once, because a process that opens the file for writing has to
+// wait for that.
 //
-// The answer is known only where the question may be asked: not of another
-// user's file (EACCES), and not on every file system.
+// The answer is known only if a lease may be asked for: not on another user's file
+// (EACCES), and not on every file system.
 func writers(f *os.File) (open, known bool) {
 	step()
 	fd := f.Fd()
@@ -30,8 +29,8 @@ func writers(f *os.File) (open, known bool) {
 	return true, errors.Is(err, unix.EAGAIN)
 }
 
-// born returns when the file at path was made, in ns since 1970, or 0 where the
-// file system does not know.
+// born returns the creation time of the file at path, Unix time in ns, or 0 if the file
+// system does not know it.
 func born(path string) int64 {
 	var st unix.Statx_t
 	if err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_BTIME, &st); err != nil || st.Mask&unix.STATX_BTIME == 0 {

@@ -4,8 +4,8 @@ package tail
 
 import "os"
 
-// writers cannot be told without Linux's file leases.
+// writers cannot know without Linux's file leases.
 func writers(*os.File) (open, known bool) { return true, false }
 
-// born is not asked for elsewhere.
+// born is looked up on Linux only.
 func born(string) int64 { return 0 }

@@ -7,14 +7,14 @@ import (
 
 var newline, carriageReturn = []byte{'\n'}, []byte{'\r'}
 
-// deliver hands the whole lines in data to the sink and returns how many bytes
-// that was. What comes after the last \n is held back; only of a line longer than
-// MaxLineBytes are pieces handed on before its end is there, and then split says that
-// the next line continues them, as it does for the first one here.
+// deliver hands the complete lines in data to the sink and returns how many bytes it has
+// consumed. It holds back what follows the last \n, except that a line longer than
+// MaxLineBytes is handed on in pieces before its end has come. split says that data
+// begins inside such a line, splitAfter that what follows the n bytes does.
 //
-// An empty line, a CR before the \n and NULs before a line (where a file was
-// truncated under a writer that kept its offset) are dropped. NULs at the end are
-// held back like a line: some make their file larger before they write to it.
+// Empty lines, a CR before the \n, and NULs before a line (left when a file is truncated
+// under a writer that keeps its offset) are dropped. NULs at the end are held back like a
+// line: some writers extend their file before they write to it.
 func (r *reader) deliver(data []byte, split bool) (n int, splitAfter bool) {
 	for rest := data; ; {
 		if !split {
@@ -25,7 +25,7 @@ func (r *reader) deliver(data []byte, split bool) (n int, splitAfter bool) {
 			rest = line
 		}
 		line, next, whole := bytes.Cut(rest, newline)
-		// Where the \n is still to come, a CR at the end may turn out to belong to it.
+		// Also without a \n: a CR at the end may turn out to be followed by one.
 		line = bytes.TrimSuffix(line, carriageReturn)
 		for len(line) > r.cfg.MaxLineBytes {
 			if !split {
@@ -49,8 +49,8 @@ func (r *reader) deliver(data []byte, split bool) (n int, splitAfter bool) {
 	}
 }
 
-// unterminated prints what is left behind the last \n of the open file, as it is;
-// the checkpoint stays before it.
+// unterminated prints what follows the last \n of the open file, without moving the
+// checkpoint.
 func (r *reader) unterminated() error {
 	if r.file == nil || r.ended {
 		return nil
@@ -60,7 +60,7 @@ func (r *reader) unterminated() error {
 		return err
 	}
 	if bytes.Contains(data, newline) {
-		return errMoving // whole lines have come at the last moment
+		return errMoving // complete lines have come at the last moment: read them first
 	}
 	line := bytes.TrimLeft(data, "\x00")
 	switch {
@@ -76,8 +76,8 @@ func (r *reader) unterminated() error {
 	return r.flush()
 }
 
-// runeBoundary is the last place at or before limit where b can be cut without
-// cutting a UTF-8 sequence in two.
+// runeBoundary returns the last index up to limit where b can be cut without splitting a
+// UTF-8 sequence.
 func runeBoundary(b []byte, limit int) int {
 	for cut := limit; cut > limit-utf8.UTFMax && cut > 0; cut-- {
 		if utf8.RuneStart(b[cut]) {

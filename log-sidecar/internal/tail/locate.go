@@ -5,19 +5,19 @@ import (
 	"io/fs"
 )
 
-// locate answers the question that all of following a log comes down to: which
-// of its files (oldest first, as list gives them) holds the checkpoint, and which
-// come after it? A rename while running, rotations while down, copytruncate, a
-// reused inode, a rewrite in place and a switched symbolic link differ only in
-// the answer. The holder is nil where there is none.
+// locate answers the question at the heart of following a log: which of its files (oldest
+// first, as list returns them) holds the checkpoint, and which come after it? A rename
+// while running, rotations while down, copytruncate, a reused inode, a rewrite in place
+// and a switched symbolic link differ only in the answer. holder is nil if there is none.
 //
-//   - The file with the checkpoint's inode number and content holds it, under
-//     whatever name it has now. (A device may have another number after a reboot.)
-//   - Where that identity is there with other content, the file was truncated (or
-//     its inode used again): a copy from before may hold it (copytruncate). So may
-//     it where the identity is gone (copied and deleted); but a few bytes prove
-//     nothing then, for many logs begin alike.
-//   - Else what has been written to since comes after it, and the live file always.
+//   - A file with the checkpoint's inode number and content holds it, whatever its name
+//     is now. (The device number may change with a reboot.)
+//   - If that inode has other content, the file was truncated or the inode reused, and a
+//     copy made before may hold the checkpoint (copytruncate). If the inode is gone, the
+//     file may have been copied and deleted; but then a few bytes of content are no
+//     proof, because many logs begin alike.
+//   - If no file holds it, the files written to since come after it, and always the live
+//     one.
 func locate(files []file, at *checkpoint) (holder *file, after []file, err error) {
 	if at.isZero() {
 		return nil, files, nil
@@ -36,7 +36,7 @@ func locate(files []file, at *checkpoint) (holder *file, after []file, err error
 		if files[i].live || at.Offset == 0 || !truncated && at.Offset < fingerprintLen {
 			continue
 		}
-		// As it is by now: the list may show a copy that was still being made.
+		// Stat it again: it may be a copy that was still being made when listed.
 		now, err := stat(files[i].path)
 		if errors.Is(err, fs.ErrNotExist) || err == nil && now.id != files[i].id {
 			err = errMoving
@@ -44,8 +44,8 @@ func locate(files []file, at *checkpoint) (holder *file, after []file, err error
 		if err != nil {
 			return nil, nil, err
 		}
-		// A copy is younger than what it is a copy of; an older file that happens
-		// to have the same content is none.
+		// A copy is never older than its original; an older file only happens to have
+		// the same content.
 		if now.mtime < at.MTime {
 			continue
 		}
@@ -61,7 +61,7 @@ func locate(files []file, at *checkpoint) (holder *file, after []file, err error
 	return nil, after, nil
 }
 
-// holds opens f to see whether it holds the checkpoint.
+// holds reports whether f holds the checkpoint.
 func holds(f *file, at *checkpoint) (bool, error) {
 	if at.Offset == 0 {
 		return f.id == at.ID, nil

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// compressed are the endings of files whose lines cannot be read here any more.
+// compressed lists the extensions of compressed files, whose lines cannot be read here.
 var compressed = []string{".gz", ".bz2", ".xz", ".zst", ".lz4", ".Z", ".zip"}
 
 // rotated returns what rotation has added to the name base to make it name: behind
@@ -39,9 +39,9 @@ func isDay(suffix string) bool {
 	return strings.HasPrefix(suffix, "20") && len(suffix) >= 8 && strings.Trim(suffix[:8], "0123456789") == ""
 }
 
-// order sorts siblings, the oldest first. Their names say it best: dates, such as
-// path-20261122, and numbers. Other names, and those of different directories, are
-// sorted by when the files were made.
+// order sorts siblings, oldest first. The best evidence is in their names: dates, such as
+// path-20261122, and numbers. Files with other names, or in different directories, are
+// sorted by creation time.
 func order(files []file) {
 	up := countsUp(files)
 	slices.SortFunc(files, func(a, b file) int {
@@ -59,10 +59,10 @@ func order(files []file) {
 	})
 }
 
-// countsUp reports whether path.2 is younger than path.1 (log4j and others), and
-// not older (logrotate and most). It is where most files with a higher number were
-// both made and written to later. The last write alone would not do, for a writer
-// may still be writing to an older file.
+// countsUp reports whether path.2 is newer than path.1 (log4j and others) rather than
+// older (logrotate and most). It goes by whether most files with a higher number were
+// both created and last written to later. The last write alone would not do, because a
+// writer may still be writing to an older file.
 func countsUp(files []file) bool {
 	numbered := slices.DeleteFunc(slices.Clone(files), func(f file) bool { return f.number == 0 })
 	slices.SortFunc(numbered, func(a, b file) int { return cmp.Compare(a.number, b.number) })
@@ -80,24 +80,24 @@ func countsUp(files []file) bool {
 	return up > 0
 }
 
-// rotationNumber is 2 for the 1 of path.1, and 0 where there is none. More than
-// five digits are a date.
+// rotationNumber returns 2 for the suffix of path.1, and 0 for one that is no number.
+// More than five digits are a date.
 func rotationNumber(suffix string) int {
 	n, err := strconv.Atoi(suffix)
 	if err != nil || n < 0 || len(suffix) > 5 {
 		return 0
 	}
-	return n + 1 // for some begin with path.0
+	return n + 1 // because some begin with path.0
 }
 
-// isDate reports whether suffix begins like 20261122, 2026-11-22 or seconds since
-// 1970: with the year, or what else is most significant.
+// isDate reports whether suffix begins like 20261122, 2026-11-22 or a Unix time, that is,
+// with the most significant part.
 func isDate(suffix string) bool {
 	return len(suffix) >= 6 && strings.Trim(suffix[:4], "0123456789") == ""
 }
 
-// compareDates compares number by number, from the year on: 2026-11-22.9 is older
-// than 2026-11-22.10.
+// compareDates compares the numbers in a and b one by one: 2026-11-22.9 is older than
+// 2026-11-22.10.
 func compareDates(a, b string) int {
 	numbers := func(s string) []string {
 		return strings.FieldsFunc(s, func(r rune) bool { return r < '0' || r > '9' })

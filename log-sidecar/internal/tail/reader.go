@@ -10,34 +10,34 @@ import (
 	"time"
 )
 
-// readSize is how much is read, and so printed and checkpointed, at once: some
-// 370 access lines. Larger batches cost no less per line, but more memory and more
-// lines printed again after a kill.
+// readSize is how much is read, and so printed and checkpointed, at once: about 370
+// access lines. Larger batches would not be cheaper per line, but need more memory and
+// repeat more lines after a kill.
 const readSize = 32 << 10
 
 var (
-	// errTruncated says that the open file no longer holds the checkpoint.
+	// errTruncated: the open file no longer holds the checkpoint.
 	errTruncated = errors.New("file was truncated")
-	// errOvertaken says that the open file, of which nothing has been printed yet, is
-	// no longer what comes next.
+	// errOvertaken: another file must be printed before the open one, of which nothing
+	// has been printed yet.
 	errOvertaken = errors.New("another file comes first")
-	// errSink wraps what the sink returns: without it there is no going on.
+	// errSink wraps an error of the sink, which ends Run.
 	errSink = errors.New("print")
 )
 
-// A place is where reading has come to.
+// A place is a position in the log.
 type place struct {
-	file  *os.File   // nil before the first
-	at    checkpoint // in file: everything before it has been printed
-	ended bool       // so has an unterminated line behind it
+	file  *os.File   // nil: none is open
+	at    checkpoint // everything before it has been printed
+	ended bool       // the unterminated line after it has been printed too
 }
 
-// A reader reads lines from one file after the other. What it knows is its place
-// and nothing else: bytes after the checkpoint are read again rather than kept, so
-// there is no second truth to fall out of step with the file.
+// A reader reads lines from one file after the other. It keeps only its place: bytes
+// after the checkpoint are read again rather than kept, so there is no second copy that
+// could disagree with the file.
 //
-// Memory is bounded by construction: buf has fingerprintLen and readSize bytes,
-// and MaxLineBytes more at the most while a line is longer than that.
+// Memory is bounded: buf has fingerprintLen + readSize bytes, and at most MaxLineBytes
+// more while it holds a longer line.
 type reader struct {
 	cfg   *Config
 	store *store
@@ -46,35 +46,35 @@ type reader struct {
 
 	place
 
-	// Where it was before file, until something of file is printed; then nil. Until
-	// then another file may turn out to come first, unless file was settled. The one
-	// before stays open, so that its inode number is not used again: an empty file has
-	// nothing else to be known by.
+	// The place before file, until something of file is printed; then nil. Until then
+	// another file may turn out to come first, unless file is settled. The file before
+	// stays open so that its inode number is not reused: an empty file has no content to
+	// be recognized by.
 	before  *place
 	settled bool
 
 	unsaved bool // the last save failed
 
 	lines   int64 // handed to the sink since the last Flush
-	printed int64 // bytes, since the start
+	printed int64 // bytes printed since the start
 
-	size    int64     // of file when last looked at
-	mtime   int64     // likewise, in ns since 1970
+	size    int64     // of file at the last fill; -1 before the first
+	mtime   int64     // of file at the last fill, Unix time in ns
 	changed time.Time // when file was last seen to change
 }
 
-// resume goes on at the checkpoint, in f, which holds it.
+// resume continues from the checkpoint in f, which holds it.
 func (r *reader) resume(f *file) error {
 	opened, err := open(f)
 	if err != nil {
 		return err
 	}
-	r.file, r.at.ID = opened, f.id // a copy has another identity
+	r.file, r.at.ID = opened, f.id // f may be a copy, with an identity of its own
 	r.moved()
 	return nil
 }
 
-// next goes on at the beginning of f, which comes after what has been printed.
+// next continues at the beginning of f, which comes after everything printed so far.
 func (r *reader) next(f *file) error {
 	opened, err := open(f)
 	if err != nil {
@@ -94,16 +94,16 @@ func (r *reader) next(f *file) error {
 	return nil
 }
 
-// settle says that there is no way back to where it was before.
+// settle forgets the place before: from now on there is no way back to it.
 func (r *reader) settle() {
 	if r.before != nil && r.before.file != nil {
-		_ = r.before.file.Close() // read-only: there is nothing to lose
+		_ = r.before.file.Close() // opened read-only: an error loses nothing
 	}
 	r.before = nil
 }
 
-// back closes the open file and returns to where it was before, where there is
-// still a way; else to the checkpoint, with no file open.
+// back closes the open file and returns to the place before, if it is still known;
+// otherwise it stays at the checkpoint with no file open.
 func (r *reader) back() {
 	if r.file != nil {
 		_ = r.file.Close()
@@ -115,6 +115,7 @@ func (r *reader) back() {
 	r.moved()
 }
 
+// moved makes the stats follow a change of place.
 func (r *reader) moved() {
 	r.size, r.mtime, r.changed = -1, 0, time.Time{}
 	r.stats.change(func(s *stats) {
@@ -126,7 +127,7 @@ func (r *reader) moved() {
 	})
 }
 
-// flush returns when what was handed to the sink is printed.
+// flush returns once everything handed to the sink is printed.
 func (r *reader) flush() error {
 	if err := r.cfg.Sink.Flush(); err != nil {
 		return fmt.Errorf("%w: %w", errSink, err)
@@ -143,30 +144,31 @@ func (r *reader) flush() error {
 	return nil
 }
 
-// save saves the checkpoint. A failure only means that a restart prints lines
-// again, so it is said, once, and no reason to stop.
+// save saves the checkpoint. A failure only means that lines are printed again after a
+// restart, so it is logged, once, and reading continues.
 func (r *reader) save() {
 	err := r.store.save(&r.at)
 	if err != nil && !r.unsaved {
-		r.cfg.Log.Error("the checkpoint cannot be saved: a restart will print lines again", "error", err.Error())
+		r.cfg.Log.Error("the checkpoint cannot be saved: lines will be printed again after a restart", "error", err.Error())
 	}
 	r.unsaved = err != nil
 }
 
-// fill reads what follows the checkpoint into r.buf and returns it, valid until the
-// next fill, and whether there may be more. It is sure to be what follows: only
-// after the read is the file asked whether it still holds the checkpoint, so a
-// truncation before or during the read is noticed, whatever the file's size is by
-// then. Of a file that nothing has been printed of there is no fingerprint; there
-// the question is whether it still comes next, and that too is asked after the read,
-// for a copy is made before a truncation.
+// fill reads what follows the checkpoint and returns it, valid until the next fill, and
+// whether there may be more.
+//
+// Whether the file still holds the checkpoint is checked only after the read, so that a
+// truncation before or during the read is noticed whatever the file's size is by then. A
+// file of which nothing has been printed has no fingerprint yet; for it, the check is
+// whether it still comes next. That, too, is checked after the read, because copytruncate
+// copies before it truncates.
 func (r *reader) fill() (data []byte, more bool, err error) {
 	if r.buf == nil {
 		r.buf = make([]byte, fingerprintLen+readSize)
 	}
 	known := r.at.known()
 	step()
-	before, err := r.file.Stat() // its mtime is no later than the data's
+	before, err := r.file.Stat() // before the read: the mtime must not be later than the data
 	if err != nil {
 		return nil, false, err
 	}
@@ -195,16 +197,16 @@ func (r *reader) fill() (data []byte, more bool, err error) {
 	if mtime := before.ModTime(); r.size != before.Size() || r.mtime != mtime.UnixNano() {
 		r.size, r.mtime, r.changed = before.Size(), mtime.UnixNano(), time.Now()
 		if mtime.Before(r.changed) {
-			r.changed = mtime // it had been quiet for a while before we looked
+			r.changed = mtime // it was quiet for a while before this look
 		}
 	}
 	return r.buf[known:n], n == len(r.buf), nil
 }
 
-// comesNext reports whether the open file, where nothing of it has been printed
-// yet, is still what comes after the place before. It may have been written, copied
-// and truncated since it was opened, and then the copy comes first. A file that is
-// not there any more has been deleted, and no other comes before it.
+// comesNext reports whether the open file, of which nothing has been printed yet, still
+// comes right after the place before. If it was written to, copied and truncated since it
+// was opened, the copy comes first. If it is no longer listed, it was deleted, and no
+// other file comes first.
 func (r *reader) comesNext() (bool, error) {
 	if r.settled {
 		return true, nil
@@ -217,8 +219,8 @@ func (r *reader) comesNext() (bool, error) {
 	return slices.IndexFunc(after, func(f file) bool { return f.id == r.at.ID }) <= 0, err
 }
 
-// read prints every whole line that there is. After each batch has been printed
-// the checkpoint is saved.
+// read prints every complete line up to the end of the file, and saves the checkpoint
+// after each batch.
 func (r *reader) read() error {
 	for {
 		data, more, err := r.fill()
@@ -238,21 +240,21 @@ func (r *reader) read() error {
 			r.save()
 			r.printed += int64(n)
 			r.stats.change(func(s *stats) { s.status.Bytes, s.offset = r.printed, r.at.Offset })
-		case more: // a line that is longer than the buffer
+		case more: // a line longer than the buffer
 			larger := min(4*len(r.buf), fingerprintLen+r.cfg.MaxLineBytes+readSize)
 			r.buf = make([]byte, larger)
 		}
 		if !more {
 			if len(r.buf) > fingerprintLen+readSize && len(data)-n < readSize {
-				r.buf = nil // the long line is through: fall back to the small buffer
+				r.buf = nil // the long line is done: return to the small buffer
 			}
 			return nil
 		}
 	}
 }
 
-// pread reads at offset, as io.ReaderAt does, but is content with less than
-// len(b): at the end of a file that saves asking a second time.
+// pread reads at offset like File.ReadAt, but may return less than len(b): this saves a
+// second read(2) at the end of the file.
 func pread(f *os.File, b []byte, offset int64) (int, error) {
 	for {
 		n, err := syscall.Pread(int(f.Fd()), b, offset)

@@ -6,30 +6,30 @@ import (
 	"time"
 )
 
-// Status is what there is to know about a Tailer at a moment.
+// Status is a snapshot of a Tailer.
 type Status struct {
 	Lines       int64 // printed; a line in pieces counts once
 	Bytes       int64 // printed, of the log
-	Lag         int64 // bytes that are in the log and not printed
-	Rotations   int64 // files finished and left for the next one
+	Lag         int64 // bytes in the log that are not printed yet
+	Rotations   int64 // files read to their end and left for the next one
 	Truncations int64
 	SplitLines  int64 // lines longer than MaxLineBytes
-	Gaps        int64 // times that the checkpoint's file was gone: lines may be missing
+	Gaps        int64 // starts without the checkpoint's file: lines may be missing
 
-	LastLine time.Time // when a line was printed last; zero: none yet
-	LastLook time.Time // when the loop was last seen alive
-	Polling  bool      // no file events can be had
+	LastLine time.Time // when the last line was printed; zero: none yet
+	LastLook time.Time // when the loop was last known to be running
+	Polling  bool      // file events are unavailable
 	File     string    // missing, open, held or failing
-	Error    string    // why it is failing
+	Error    string    // why it is failing, or has been held for long
 }
 
-// stats is what the goroutine in Run tells the others.
+// stats is what the goroutine in Run shares with others.
 type stats struct {
 	mu     sync.Mutex // protects following; never held while something may block
-	status Status     // but for Polling; Lag is found out when asked for
-	file   *os.File   // being read; nil while there is none
-	id     fileID     // of file, or of the one where the checkpoint is
-	offset int64      // what is printed of it
+	status Status     // except Polling; Lag is measured when asked for
+	file   *os.File   // the one being read; nil: none
+	id     fileID     // of file or, without one, of the file with the checkpoint
+	offset int64      // up to which it is printed
 }
 
 func (s *stats) change(f func(*stats)) {
@@ -38,11 +38,11 @@ func (s *stats) change(f func(*stats)) {
 	f(s)
 }
 
-// lagPatience is how long Status waits for a file system that does not answer.
+// lagPatience is how long Status waits for a file system that hangs.
 const lagPatience = 300 * time.Millisecond
 
-// Status may be called from any goroutine. It answers also while the sink blocks,
-// and while the file system does: then with the lag that was found last.
+// Status may be called from any goroutine. It answers even while the sink blocks or the
+// file system hangs; in the latter case with the last lag measured.
 func (t *Tailer) Status() Status {
 	if t.measuring.TryLock() {
 		measured := make(chan struct{})
@@ -63,8 +63,8 @@ func (t *Tailer) Status() Status {
 	return status
 }
 
-// measureLag finds out how many bytes the log has that are not printed. It asks the
-// file system, because the goroutine in Run cannot while the sink blocks.
+// measureLag measures how many bytes of the log are not printed. It asks the file system
+// itself, because the goroutine in Run cannot while the sink blocks.
 func (t *Tailer) measureLag() {
 	t.stats.mu.Lock()
 	file, id, offset := t.stats.file, t.stats.id, t.stats.offset
@@ -74,7 +74,7 @@ func (t *Tailer) measureLag() {
 		return
 	}
 	var lag int64
-	found := id == fileID{} // else only the live file is sure to come after it
+	found := id == fileID{} // until found, only the live file is sure to come after it
 	for _, f := range files {
 		switch {
 		case f.id == id:
@@ -83,7 +83,7 @@ func (t *Tailer) measureLag() {
 			lag += f.size
 		}
 	}
-	if !found && file != nil { // it was deleted, and is open
+	if !found && file != nil { // deleted, but still open
 		if info, err := file.Stat(); err == nil {
 			lag += max(0, info.Size()-offset)
 		}
@@ -91,5 +91,5 @@ func (t *Tailer) measureLag() {
 	t.stats.change(func(s *stats) { s.status.Lag = lag })
 }
 
-// LongestWait is how long the loop sleeps at most where nothing happens.
+// LongestWait returns the longest time that the loop sleeps if nothing happens.
 func (t *Tailer) LongestWait() time.Duration { return restTicks * t.cfg.PollInterval }

@@ -1,11 +1,11 @@
-// Package tail follows a log file without losing a line, and without taking one
-// twice: through rotation by rename, copytruncate, deletion, restarts and a sink
-// that blocks. It knows nothing of what the lines are or where they go.
+// Package tail follows a log file without losing a line, and without repeating any except
+// the last batch after a kill: through rotation by rename, copytruncate, deletion,
+// restarts and a sink that blocks. It does not know what the lines mean or where they go.
 //
-// One goroutine owns all of its state. It makes no use of what happened, only of
-// what is: at each look it asks the file system which files there are, goes on
-// from the checkpoint, and finishes each file before the next one. What wakes it,
-// an event or a timer, makes no difference but in time.
+// One goroutine owns all of the state. It never relies on what an event says, only on
+// what the file system says: each look asks which files there are, continues from the
+// checkpoint, and finishes each file before starting the next. Whether an event or a
+// timer started the look affects only when it happens.
 package tail
 
 import (
@@ -20,64 +20,64 @@ import (
 	"time"
 )
 
-// A Sink takes lines, in order, from one goroutine. The slices are valid only
-// until the call returns. It may block; then the file is the buffer.
+// A Sink receives lines, in order, from one goroutine. The slices are valid only until
+// the call returns. A Sink may block; the file is the buffer then.
 type Sink interface {
-	// Line takes a line without its end. It is never empty.
+	// Line receives a line, never empty, without its newline.
 	Line(line []byte)
-	// Piece takes a part of a line that is longer than MaxLineBytes.
+	// Piece receives a part of a line that is longer than MaxLineBytes.
 	Piece(piece []byte, last bool)
-	// Flush returns when all that was taken is printed. What it was given between
-	// two calls is one batch: what a kill may have printed twice.
+	// Flush returns once everything received is printed. What is received between two
+	// calls is one batch: after a kill, at most one batch is printed again.
 	Flush() error
 }
 
-// Config is what a Tailer is made from. All fields but Ended are required.
+// Config configures a Tailer. StateDir may be empty and Ended nil; the rest is required.
 type Config struct {
-	Path         string        // the file to follow; nothing of it need exist
-	StateDir     string        // where the checkpoint is kept; empty keeps none
-	MaxLineBytes int           // a longer line goes to the sink in pieces
-	PollInterval time.Duration // how often to look where no events can be had
+	Path         string        // the file to follow; it need not exist, nor its directory
+	StateDir     string        // directory of the checkpoint; empty keeps none
+	MaxLineBytes int           // longer lines go to the sink in pieces
+	PollInterval time.Duration // how often to look while file events are unavailable
 	Sink         Sink
 	Log          *slog.Logger
 
-	// Ended says, during the drain, whether the program that writes the log has
-	// ended, where that can be known. It may be nil, and it may take a while.
+	// Ended is asked during the drain whether the program that writes the log has ended,
+	// and whether that is known. It may take a while; nil means that it is never known.
 	Ended func() (ended, known bool)
 }
 
 const (
-	// restTicks is how many poll intervals pass between two looks where events
-	// tell of every change but those that got lost.
+	// restTicks is how many poll intervals pass between two looks while file events
+	// are available. These looks catch changes whose events were lost.
 	restTicks = 5
 
-	// maxPause is how long lines that keep coming wait for each other. What costs
-	// in following a live file is not its lines but the wake-ups: a round of event,
-	// read, write and sleep takes some 200 microseconds of CPU however little it
-	// moves. So a line after a silence is printed at once, and the more come, the
-	// longer the pauses between rounds, up to this one.
+	// maxPause is the longest pause between two looks while lines keep coming. The cost
+	// of following a live file is not its lines but the wake-ups: a round of event, read,
+	// write and sleep takes some 200 microseconds of CPU however little it moves. So the
+	// first line after a silence is printed at once, and while more keep coming the
+	// pauses between rounds grow, up to this one.
 	maxPause = 37 * time.Millisecond
 
-	// letGoAfter is how long a rotated file must have been quiet where the kernel
-	// does not say whether anybody can still write to it.
+	// letGoAfter is how long a rotated file must have been quiet before it is left, if
+	// the kernel does not say whether anybody can still write to it.
 	letGoAfter = 5 * time.Second
 
-	// heldLong is how long a rotated file may be held before that is called an error:
-	// its writer was not told to open the new one, or it is no log of that writer.
+	// heldLong is how long a rotated file may be held before that counts as an error: its
+	// writer was not told to open the new one, or it is not the writer of this log.
 	heldLong = 30 * time.Second
 
-	// movingPause lets a rotation come to its end.
+	// movingPause gives a rotation in progress time to finish.
 	movingPause = 5 * time.Millisecond
 )
 
-// A state is where a look has ended.
+// A state is the outcome of a look.
 type state string
 
 const (
-	missing state = "missing" // there is no log, or not yet again
+	missing state = "missing" // there is no live file, and nothing older to read
 	atEnd   state = "open"    // at the end of the live file
 	holding state = "held"    // at the end of a rotated file that may still be written to
-	failing state = "failing" // an error, which will be tried again
+	failing state = "failing" // an error; the look will be retried
 )
 
 // A Tailer follows one log.
@@ -90,18 +90,19 @@ type Tailer struct {
 
 	// owned by the goroutine in Run
 	reader  reader
-	ahead   []file // settled files after the open one
+	ahead   []file // the settled files that come after the open one
 	state   state
-	trouble string        // what is wrong, as Status says it; empty: nothing
-	resumed bool          // the checkpoint of an earlier life has been looked for
-	heldAt  time.Time     // since when a rotated file has been held
-	retry   time.Duration // look again after this, whatever the events say; 0: no hurry
-	alarm   *alarm        // nil outside of Run
+	trouble string        // Status.Error: what is wrong; empty: nothing
+	resumed bool          // the stored checkpoint, if any, has been looked for
+	heldAt  time.Time     // when holding began
+	retry   time.Duration // look again after this even without an event; 0: no hurry
+	alarm   *alarm        // nil outside Run
 }
 
-// New opens the checkpoint; its error is about StateDir.
+// New returns a Tailer that continues from the checkpoint in cfg.StateDir. It fails only
+// if StateDir cannot be used.
 func New(cfg Config) (*Tailer, error) {
-	cfg.Path = filepath.Clean(cfg.Path) // as the paths of its siblings are
+	cfg.Path = filepath.Clean(cfg.Path) // like the paths of its siblings
 	store, at, err := openStore(cfg.StateDir)
 	switch {
 	case errors.Is(err, errDamaged):
@@ -116,9 +117,9 @@ func New(cfg Config) (*Tailer, error) {
 	return t, nil
 }
 
-// Run follows the log until ctx is done, and then drains it: it returns nil when
-// everything is printed and nobody can write any more, and an error when abort is
-// done before that, or when the sink fails.
+// Run follows the log until ctx is done, then drains it: it returns nil once everything
+// is printed and nobody can write any more, and an error if abort is done before that, or
+// if the sink fails.
 func (t *Tailer) Run(ctx, abort context.Context) (err error) {
 	defer t.watch.close()
 	if t.alarm, err = newAlarm(); err != nil {
@@ -126,12 +127,12 @@ func (t *Tailer) Run(ctx, abort context.Context) (err error) {
 	}
 	defer t.alarm.Close()
 	var (
-		rest time.Duration // between two looks, while there is something to see
-		last time.Time     // when there was something to wake up for
+		rest time.Duration // pause before the next look while there is activity
+		last time.Time     // of the latest activity: an event, or something printed
 	)
 	for woken, renew := false, true; ctx.Err() == nil; {
 		if renew || t.state != atEnd {
-			t.watch.renew() // before the look, so that nothing falls between the two
+			t.watch.renew() // before the look, so that no change falls between the two
 		}
 		n, err := t.look()
 		if err != nil {
@@ -141,7 +142,7 @@ func (t *Tailer) Run(ctx, abort context.Context) (err error) {
 			rest, last = nextRest(rest, last)
 			if rest > 0 {
 				t.alarm.Reset(rest)
-				<-t.alarm.C // the events are left alone: unread, the kernel merges them
+				<-t.alarm.C // do not read events meanwhile: the kernel merges unread ones
 				woken, renew = false, false
 				continue
 			}
@@ -152,9 +153,8 @@ func (t *Tailer) Run(ctx, abort context.Context) (err error) {
 	return t.drain(abort)
 }
 
-// nextRest returns how long to wait for more: twice as long as before while
-// there is something to wake up for at short intervals, and not at all after a
-// silence.
+// nextRest returns the pause that follows this activity, and its time: no pause after a
+// silence, and twice the pause before, up to maxPause, while activity continues.
 func nextRest(rest time.Duration, last time.Time) (time.Duration, time.Time) {
 	now := time.Now()
 	if now.Sub(last) > 2*maxPause {
@@ -163,8 +163,7 @@ func nextRest(rest time.Duration, last time.Time) (time.Duration, time.Time) {
 	return min(max(2*rest, time.Millisecond), maxPause), now
 }
 
-// wait waits until it is time to look again, and reports whether that was an
-// event that said so.
+// wait waits until it is time to look again, and reports whether an event ended the wait.
 func (t *Tailer) wait(ctx context.Context) bool {
 	d := t.LongestWait()
 	if t.watch.polling.Load() || t.state != atEnd {
@@ -188,15 +187,15 @@ func (t *Tailer) wait(ctx context.Context) bool {
 	return false
 }
 
-// look prints all that is there to be printed, through as many files as there
-// are, and returns how many bytes that was.
+// look prints everything there is to print, through as many files as there are, and
+// returns how many bytes it printed.
 func (t *Tailer) look() (int64, error) {
 	t.retry = 0
 	before := t.reader.printed
-	for range 1000 { // files; it is in no hurry to come back to the others
+	for range 1000 { // files at a time: the caller must get to see that ctx is done
 		again, err := t.lookOnce()
 		if err != nil {
-			t.ahead = nil // not all is as it was when that was listed
+			t.ahead = nil // the files may have changed since they were listed
 		}
 		switch {
 		case errors.Is(err, errSink):
@@ -220,8 +219,8 @@ func (t *Tailer) look() (int64, error) {
 	return t.reader.printed - before, nil
 }
 
-// lookOnce reads the open file to its end and goes on to the next one where there
-// is one; then it is to be called again.
+// lookOnce reads the open file to its end and moves on to the next one. It reports
+// whether there is more to do: then it must be called again.
 func (t *Tailer) lookOnce() (again bool, err error) {
 	r := &t.reader
 	if r.file != nil {
@@ -261,7 +260,7 @@ func (t *Tailer) lookOnce() (again bool, err error) {
 	if !t.resumed {
 		t.resumed = true
 		t.stats.change(func(s *stats) { s.status.Gaps++ })
-		t.cfg.Log.Warn("no file holds the checkpoint any more: lines may be missing", "offset", r.at.Offset)
+		t.cfg.Log.Warn("no file matches the checkpoint: lines may be missing", "offset", r.at.Offset)
 	}
 	switch {
 	case len(after) == 0:
@@ -274,13 +273,13 @@ func (t *Tailer) lookOnce() (again bool, err error) {
 	}
 }
 
-// expect remembers which files come next, so that not each of many takes a look at
-// all of them.
+// expect remembers the settled files that come next, so that moving through many files
+// does not list and check all of them each time.
 func (t *Tailer) expect(after []file) {
 	t.ahead = slices.DeleteFunc(after, func(f file) bool { return !f.settled })
 }
 
-// goOn goes on with the first of after.
+// goOn moves on to the first file of after.
 func (t *Tailer) goOn(after []file) error {
 	if err := t.reader.next(&after[0]); err != nil {
 		return err
@@ -289,8 +288,8 @@ func (t *Tailer) goOn(after []file) error {
 	return nil
 }
 
-// giveUp leaves the open file, which was deleted before it had a line. It tells
-// nothing of what comes next; the one before it does.
+// giveUp leaves the open file, which was deleted before it had a line. What comes next is
+// found from the place before it, because an empty file says nothing about that.
 func (t *Tailer) giveUp() error {
 	if err := t.reader.unterminated(); err != nil {
 		return err
@@ -300,9 +299,9 @@ func (t *Tailer) giveUp() error {
 	return nil
 }
 
-// letGo leaves the open file, which has been read and is not the live one any
-// more: but not as long as somebody may write to it, and not before it has been
-// read once more after that was certain.
+// letGo leaves the open file, which has been read and is no longer the live one, but only
+// when nobody can write to it any more, and it has been read once more since that became
+// certain.
 func (t *Tailer) letGo(leave func() error) (again bool, err error) {
 	if t.isHeld() {
 		return false, nil
@@ -314,8 +313,8 @@ func (t *Tailer) letGo(leave func() error) (again bool, err error) {
 	return true, leave()
 }
 
-// isHeld reports whether somebody may still write to the open file, which is not
-// the live one any more.
+// isHeld reports whether somebody may still write to the open file, which is no longer
+// the live one.
 func (t *Tailer) isHeld() bool {
 	r := &t.reader
 	written, known := writers(r.file)
@@ -327,10 +326,10 @@ func (t *Tailer) isHeld() bool {
 	}
 	held, trouble := time.Since(t.heldAt), ""
 	if held > heldLong {
-		trouble = fmt.Sprintf("%s was rotated, and somebody has had it open for writing for %s since", r.file.Name(), held.Round(time.Second))
+		trouble = fmt.Sprintf("%s was rotated, but a process has kept it open for writing for %s since", r.file.Name(), held.Round(time.Second))
 	}
 	t.become(holding, trouble)
-	// A close makes no event here. Ask often at first, and then ever less.
+	// The writer's close causes no event here. Ask often at first, then less and less.
 	t.retry = min(max(held/2, 2*movingPause), t.cfg.PollInterval)
 	return true
 }
@@ -343,10 +342,10 @@ func (t *Tailer) become(s state, trouble string) {
 	})
 }
 
-// fail says what is wrong, once, and has it tried again.
+// fail logs err, unless it was the last one too, and schedules a retry.
 func (t *Tailer) fail(err error) {
 	if t.trouble != err.Error() {
-		t.cfg.Log.Error("the log cannot be read: trying again", "error", err.Error())
+		t.cfg.Log.Error("the log cannot be read: retrying", "error", err.Error())
 	}
 	t.retry = t.cfg.PollInterval
 	t.become(failing, err.Error())

@@ -11,17 +11,16 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// A watch tells when it may be worth looking at the log again. Its events are
-// hints and nothing more: they can come late, be merged or get lost, and the file
-// system itself is asked each time. So the directory is watched, not the file,
-// which changes its name and its inode; and where no events can be had, polling
-// does the same work, later.
+// A watch tells when it may be worth looking at the log again. Its events are only hints:
+// they can come late, be merged or get lost, so each look asks the file system itself.
+// The directory is watched rather than the file, which changes its name and inode.
+// Without events, polling does the same work, only later.
 type watch struct {
 	path    string // the log's own
 	log     *slog.Logger
 	fs      *fsnotify.Watcher // nil while polling
 	polling atomic.Bool       // for other goroutines to read
-	reason  string            // why it polls, as it was last said
+	reason  string            // why it polls, as last logged; empty while it does not
 }
 
 func newWatch(path string, log *slog.Logger) *watch {
@@ -30,9 +29,8 @@ func newWatch(path string, log *slog.Logger) *watch {
 	return w
 }
 
-// renew makes sure that the directory is watched, which it may not be any more:
-// the kernel drops a watch without a word when its directory goes. It costs a
-// system call where nothing has changed.
+// renew makes sure that the directory is still watched: the kernel silently drops a watch
+// when its directory goes. If nothing has changed, it costs a few system calls.
 func (w *watch) renew() {
 	err := w.add()
 	if err == nil {
@@ -52,19 +50,20 @@ func (w *watch) renew() {
 
 func (w *watch) add() error {
 	if w.fs == nil {
-		watcher, err := fsnotify.NewWatcher() // fails when the user has too many inotify instances
+		watcher, err := fsnotify.NewWatcher() // fails if the user has too many instances
 		if err != nil {
 			return fmt.Errorf("start inotify: %w", err)
 		}
 		w.fs = watcher
 	}
 	dirs := []string{filepath.Dir(w.path)}
-	// Behind a symbolic link it is the target's directory that sees the writes.
+	// If the log is a symbolic link, writes cause events in the target's directory.
 	if target, ok := linkTarget(w.path); ok {
 		dirs = append(dirs, filepath.Dir(target))
 	}
 	for _, dir := range dirs {
-		err := w.take(func() error { return w.fs.Add(dir) }) // fails when there is no directory, or too many watches
+		// Fails if there is no such directory, or if the user has too many watches.
+		err := w.take(func() error { return w.fs.Add(dir) })
 		if err != nil {
 			return fmt.Errorf("watch %s: %w", dir, err)
 		}
@@ -72,9 +71,9 @@ func (w *watch) add() error {
 	return nil
 }
 
-// take has the watcher do something and takes its errors meanwhile. For fsnotify
-// may hold its lock while it sends one, as when the directory was moved and then
-// deleted: it would wait for us, and we for it.
+// take calls do, a method of the watcher, and receives the watcher's errors meanwhile.
+// fsnotify may hold its lock while it sends one, as when the directory was moved and then
+// deleted: it would wait for us and we for it.
 func (w *watch) take(do func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- do() }()
@@ -92,7 +91,7 @@ func (w *watch) take(do func() error) error {
 	}
 }
 
-// channels returns what to wait on; a nil channel is never ready.
+// channels returns the channels to wait on; while polling they are nil, so never ready.
 func (w *watch) channels() (<-chan fsnotify.Event, <-chan error) {
 	if w.fs == nil {
 		return nil, nil
@@ -100,13 +99,13 @@ func (w *watch) channels() (<-chan fsnotify.Event, <-chan error) {
 	return w.fs.Events, w.fs.Errors
 }
 
-// skip takes the events that wait behind one that was taken: one look answers them
-// all. The kernel merges only equal neighbours, so two logs in one directory leave
-// thousands, where each would be a reason to wake up.
+// skip discards the events queued behind the one just received: one look answers them
+// all. The kernel merges only identical neighbours, so two logs in one directory can
+// queue thousands, each of which would wake us up.
 func (w *watch) skip() {
 	misses := 0
-	for turns := 0; turns < 1<<16 && misses < 4; turns++ { // four queues full, of the default length
-		runtime.Gosched() // the watcher hands them over one by one, when it gets to run
+	for turns := 0; turns < 1<<16 && misses < 4; turns++ { // at most four full queues
+		runtime.Gosched() // let the watcher run: it hands over one event at a time
 		select {
 		case <-w.fs.Events:
 			misses = 0
@@ -116,12 +115,12 @@ func (w *watch) skip() {
 	}
 }
 
-// failed takes an error of the watcher. An overflow of the kernel's queue means
-// that events were lost, which the look that follows makes up for; after anything
-// else the watcher is made anew.
+// failed handles an error of the watcher. After an overflow of the kernel's queue, the
+// look that follows makes up for the lost events; after any other error the watcher is
+// replaced.
 func (w *watch) failed(err error) {
 	w.log.Warn("file events were lost", "error", fmt.Sprint(err))
-	if !errors.Is(err, fsnotify.ErrEventOverflow) { // nil where the channel is closed
+	if !errors.Is(err, fsnotify.ErrEventOverflow) { // nil if the channel was closed
 		w.close()
 		w.renew()
 	}
@@ -130,7 +129,7 @@ func (w *watch) failed(err error) {
 func (w *watch) close() {
 	w.polling.Store(true)
 	if w.fs != nil {
-		_ = w.take(w.fs.Close) // there is nothing to be done about it
+		_ = w.take(w.fs.Close) // it is dropped either way
 		w.fs = nil
 	}
 }

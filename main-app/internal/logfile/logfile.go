@@ -1,5 +1,5 @@
-// Package logfile appends whole lines to a file and rotates it by rename, in the
-// way a follower can keep up with: a line is one write(2) to a file opened
+// Package logfile appends whole lines to a file and rotates it by rename, so that a
+// program following it can keep up: each line is one write(2) to a file opened with
 // O_APPEND, so it is never split, interleaved or overwritten; and the old file is
 // complete before the new one exists.
 package logfile
@@ -19,23 +19,24 @@ import (
 type File struct {
 	path     string
 	maxBytes int64 // 0 never rotates
-	maxFiles int   // in all, the live one included
+	maxFiles int   // including the live one
 
 	mu   sync.Mutex // protects following
 	file *os.File
-	id   syscall.Stat_t // of file, for its device and inode
+	id   syscall.Stat_t // of file; its device and inode identify it
 }
 
-// Open opens the file at path for appending and creates it where it is missing,
-// but not its directory, which must be writable for the rotation. Before a line would make the file larger than maxBytes
-// it becomes path.1, an older path.1 becomes path.2, and so on; maxFiles are kept.
+// Open opens the file at path for appending. It creates the file if it is missing, but
+// not its directory, which must be writable for the rotation: before a line would make
+// the file larger than maxBytes, the file becomes path.1, an older path.1 becomes
+// path.2, and so on; maxFiles are kept.
 func Open(path string, maxBytes int64, maxFiles int) (*File, error) {
 	f := &File{path: path, maxBytes: maxBytes, maxFiles: maxFiles}
 	if err := f.open(); err != nil {
 		return nil, err
 	}
 	const writable = 2                                    // W_OK
-	isFile := f.id.Mode&syscall.S_IFMT == syscall.S_IFREG // and not a terminal, say
+	isFile := f.id.Mode&syscall.S_IFMT == syscall.S_IFREG // not a terminal or a pipe
 	if dir := filepath.Dir(path); isFile && maxBytes > 0 {
 		if err := syscall.Access(dir, writable); err != nil {
 			return nil, errors.Join(fmt.Errorf("rotate in %s: %w", dir, err), f.Close())
@@ -44,8 +45,8 @@ func Open(path string, maxBytes int64, maxFiles int) (*File, error) {
 	return f, nil
 }
 
-// Append writes line, which ends in \n, with one write(2). An error says that
-// the line, and only this line, is not in the file.
+// Append writes line, which must end in \n, with one write(2). An error means that this
+// line, and no other, is missing from the file.
 func (f *File) Append(line []byte) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -53,23 +54,23 @@ func (f *File) Append(line []byte) error {
 		return err
 	}
 	n, err := f.file.Write(line)
-	if err != nil && n > 0 { // a full disk can take a part of the line
+	if err != nil && n > 0 { // a full disk can accept part of the line
 		err = errors.Join(err, f.takeBack(int64(n)))
 	}
 	return err
 }
 
-// Close closes the file; Append fails from then on.
+// Close closes the file; Append fails afterwards.
 func (f *File) Close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.file.Close()
 }
 
-// prepare makes f.file the file that a line of n bytes belongs in: a new one
-// where someone else has renamed or deleted ours (logrotate), or ours is full.
-// It looks each time, because the very next line after a rename must be in the
-// new file; the bare stat(2) costs 0.4 µs and, unlike os.Stat, hardly any garbage.
+// prepare makes f.file the file that a line of n bytes belongs in: a new one if another
+// program (logrotate) has renamed or deleted ours, or if ours is full. It checks each
+// time, because the first line after a rename must go to the new file; the bare stat(2)
+// costs 0.4 µs and, unlike os.Stat, hardly any garbage.
 func (f *File) prepare(n int64) error {
 	var now syscall.Stat_t
 	switch err := syscall.Stat(f.path, &now); {
@@ -87,7 +88,7 @@ func (f *File) prepare(n int64) error {
 	return nil
 }
 
-// open opens what is at the path now, and only then lets go of the file before.
+// open opens the file now at the path, and only then closes the previous one.
 func (f *File) open() error {
 	file, err := os.OpenFile(f.path, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o644)
 	if err != nil {
@@ -105,9 +106,9 @@ func (f *File) open() error {
 	return nil
 }
 
-// rotate shifts every rotated file up by one, oldest first so that none is
-// overwritten, makes the live one the newest, and removes what is too many. It
-// goes by the names that exist, so that a lowered maxFiles takes effect as well.
+// rotate renames every file to the next number, oldest first so that none is
+// overwritten, and removes those beyond maxFiles. It goes by the names that exist, so
+// that a lowered maxFiles takes effect as well.
 func (f *File) rotate() error {
 	oldest := 0
 	for {
@@ -130,7 +131,7 @@ func (f *File) rotate() error {
 	return f.open()
 }
 
-// numbered is the name of the i-th newest file; the 0th is the live one.
+// numbered returns the name of the i-th rotated file; the 0th is the live one.
 func (f *File) numbered(i int) string {
 	if i == 0 {
 		return f.path
@@ -138,8 +139,8 @@ func (f *File) numbered(i int) string {
 	return f.path + "." + strconv.Itoa(i)
 }
 
-// takeBack removes the first n bytes of a line whose rest did not fit, so that
-// the file holds whole lines only.
+// takeBack removes the n bytes written of a line that did not fit, so that the file
+// holds whole lines only.
 func (f *File) takeBack(n int64) error {
 	info, err := f.file.Stat()
 	if err != nil {
@@ -148,8 +149,8 @@ func (f *File) takeBack(n int64) error {
 	return f.file.Truncate(info.Size() - n)
 }
 
-// endLine ends a line that a crash has cut short, so that it does not swallow
-// the next one, and returns what the file is then.
+// endLine terminates a line that a crash has cut short, so that the next one does not
+// run into it, and returns the file's info afterwards.
 func endLine(file *os.File) (fs.FileInfo, error) {
 	info, err := file.Stat()
 	if err != nil || info.Size() == 0 {
