@@ -62,13 +62,13 @@ type environment struct {
 	err    error  // the first one; it names the variable, its value and what is allowed
 }
 
-// variable parses the variable's value, or standard if it is unset, or empty and not
+// variable parses the variable's value, or fallback if it is unset, or empty and not
 // allowed to be.
-func variable[T any](e *environment, name, standard, meaning, want string, parse func(string) (T, error)) T {
-	e.help = fmt.Appendf(e.help, "  %-14s  %s (default %s)\n", name, meaning, standard)
+func variable[T any](e *environment, name, fallback, meaning, want string, parse func(string) (T, error)) T {
+	e.help = fmt.Appendf(e.help, "  %-14s  %s (default %s)\n", name, meaning, fallback)
 	value, isSet := e.lookup(name)
 	if !isSet || !slices.Contains(mayBeEmpty, name) {
-		value = cmp.Or(value, standard)
+		value = cmp.Or(value, fallback)
 	}
 	parsed, err := parse(value)
 	if err != nil && e.err == nil {

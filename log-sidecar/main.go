@@ -38,14 +38,14 @@ Follows a log file and prints each line as a JSON record. Environment variables:
 var errUsage = errors.New("usage")
 
 func main() {
-	beSmall()
+	tuneRuntime()
 	// A closed stdout must be reported as an error, not kill the process silently.
 	signal.Ignore(syscall.SIGPIPE)
 	// Also for what net/http writes to the standard logger.
 	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stderr, nil)))
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
-	switch err := run(ctx, os.Args[1:], os.LookupEnv, waiting{os.Stdout}, os.Stderr); {
+	switch err := run(ctx, os.Args[1:], os.LookupEnv, blockingWriter{os.Stdout}, os.Stderr); {
 	case err == nil:
 	case errors.Is(err, errUsage):
 		os.Exit(2)
@@ -55,11 +55,11 @@ func main() {
 	}
 }
 
-// waiting makes every Write block until all is written, even if another process has made
-// the pipe or terminal non-blocking: the flag is shared by all who have it open.
-type waiting struct{ file *os.File }
+// blockingWriter makes every Write block until all is written, even if another process
+// has made the pipe or terminal non-blocking: the flag is shared by all who have it open.
+type blockingWriter struct{ file *os.File }
 
-func (w waiting) Write(b []byte) (n int, err error) {
+func (w blockingWriter) Write(b []byte) (n int, err error) {
 	for {
 		written, err := w.file.Write(b[n:])
 		n += written
@@ -73,12 +73,12 @@ func (w waiting) Write(b []byte) (n int, err error) {
 	}
 }
 
-// beSmall replaces runtime defaults meant for programs that use many cores. Here one
+// tuneRuntime replaces runtime defaults meant for programs that use many cores. Here one
 // goroutine does all the work and allocates nothing per line; the only garbage comes
 // from probes. With GOMAXPROCS=1 no thread spins looking for work after each wake-up,
 // which is a fifth of the cost of following a live file; and collecting at a heap of
 // 1 MiB instead of 4 saves 3 MiB in every Pod. The environment takes precedence.
-func beSmall() {
+func tuneRuntime() {
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(1)
 	}
@@ -164,7 +164,7 @@ func follow(ctx context.Context, tailer *tail.Tailer, served <-chan error, timeo
 		return fmt.Errorf("serve HTTP: %w", err)
 	case <-ctx.Done():
 	}
-	again, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	secondSignal, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	expired := time.After(timeout)
 	sayBriefly(func() { log.Info("draining", "timeout", timeout.String()) })
@@ -179,7 +179,7 @@ func follow(ctx context.Context, tailer *tail.Tailer, served <-chan error, timeo
 		return nil
 	case <-expired:
 		reason = "not done within " + timeout.String()
-	case <-again.Done():
+	case <-secondSignal.Done():
 		reason = "second signal"
 	}
 	// Do not wait for the tailer: it may hang in a write to stdout.

@@ -26,11 +26,11 @@ type accessLog struct {
 	file *logfile.File
 	log  *slog.Logger
 
-	mu       sync.Mutex // protects following
-	lost     int64      // lines lost since the start
-	failing  bool
-	reported time.Time
-	said     int64 // value of lost in the last report
+	mu           sync.Mutex // protects following
+	lost         int64      // lines lost since the start
+	failing      bool
+	reported     time.Time
+	reportedLost int64 // value of lost in the last report
 }
 
 func (a *accessLog) record(r *http.Request, status int) {
@@ -87,14 +87,14 @@ func (a *accessLog) account(err error) {
 		}
 		return
 	}
-	if a.failing || a.lost > a.said && time.Since(a.reported) >= reportInterval {
+	if a.failing || a.lost > a.reportedLost && time.Since(a.reported) >= reportInterval {
 		a.failing = false
 		a.report(slog.LevelInfo, "access log is being written again")
 	}
 }
 
 func (a *accessLog) report(level slog.Level, message string, args ...any) {
-	a.reported, a.said = time.Now(), a.lost
+	a.reported, a.reportedLost = time.Now(), a.lost
 	a.log.Log(context.Background(), level, message, append(args, "lines_lost", a.lost)...)
 }
 
@@ -106,7 +106,7 @@ func (a *accessLog) close() {
 	if err != nil {
 		a.log.Error("close access log", "error", err.Error())
 	}
-	if a.lost > a.said {
+	if a.lost > a.reportedLost {
 		a.report(slog.LevelError, "access log could not be written: lines were lost")
 	}
 }

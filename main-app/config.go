@@ -43,11 +43,11 @@ type environment struct {
 	err    error  // the first one; it names the variable, its value and what is allowed
 }
 
-// variable parses the variable's value, or standard if it is unset or empty.
-func variable[T any](e *environment, name, standard, meaning, want string, parse func(string) (T, error)) T {
-	e.help = fmt.Appendf(e.help, "  %-16s  %s (default %s)\n", name, meaning, standard)
+// variable parses the variable's value, or fallback if it is unset or empty.
+func variable[T any](e *environment, name, fallback, meaning, want string, parse func(string) (T, error)) T {
+	e.help = fmt.Appendf(e.help, "  %-16s  %s (default %s)\n", name, meaning, fallback)
 	value, _ := e.lookup(name)
-	value = cmp.Or(value, standard)
+	value = cmp.Or(value, fallback)
 	parsed, err := parse(value)
 	if err != nil && e.err == nil {
 		e.err = fmt.Errorf("%s=%s: want %s", name, value, want)

@@ -105,19 +105,19 @@ func serve(ctx context.Context, listener net.Listener, app *app, cfg config, log
 		return fmt.Errorf("serve HTTP: %w", err)
 	case <-ctx.Done():
 	}
-	again, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	secondSignal, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 
 	log.Info("draining", "delay", cfg.shutdownDelay.String(), "timeout", cfg.shutdownTimeout.String())
 	app.draining.Store(true)
 	select {
 	case <-time.After(cfg.shutdownDelay):
-	case <-again.Done():
+	case <-secondSignal.Done():
 	}
-	deadline, cancel := context.WithTimeout(again, cfg.shutdownTimeout)
+	deadline, cancel := context.WithTimeout(secondSignal, cfg.shutdownTimeout)
 	defer cancel()
 	err := server.Shutdown(deadline)
-	if again.Err() != nil {
+	if secondSignal.Err() != nil {
 		return errors.New("ended by a second signal")
 	}
 	inFlight := 0

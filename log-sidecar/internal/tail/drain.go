@@ -41,7 +41,7 @@ func (t *Tailer) drain(abort context.Context) error {
 			}
 			if n == 0 && t.retry == 0 && (t.state == atEnd || t.state == missing) {
 				// If the log is being rotated at this moment, follow that first.
-				if err := t.reader.unterminated(); !errors.Is(err, errTruncated) && !errors.Is(err, errOvertaken) && !errors.Is(err, errMoving) {
+				if err := t.reader.printUnterminated(); !errors.Is(err, errTruncated) && !errors.Is(err, errOvertaken) && !errors.Is(err, errMoving) {
 					return err
 				}
 			}

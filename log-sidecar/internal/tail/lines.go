@@ -49,9 +49,9 @@ func (r *reader) deliver(data []byte, split bool) (n int, splitAfter bool) {
 	}
 }
 
-// unterminated prints what follows the last \n of the open file, without moving the
+// printUnterminated prints what follows the last \n of the open file, without moving the
 // checkpoint.
-func (r *reader) unterminated() error {
+func (r *reader) printUnterminated() error {
 	if r.file == nil || r.ended {
 		return nil
 	}

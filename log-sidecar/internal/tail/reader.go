@@ -80,7 +80,7 @@ func (r *reader) next(f *file) error {
 	if err != nil {
 		return err
 	}
-	if err := r.unterminated(); err != nil {
+	if err := r.printUnterminated(); err != nil {
 		return errors.Join(err, opened.Close())
 	}
 	if r.file != nil {

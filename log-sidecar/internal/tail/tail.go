@@ -113,7 +113,7 @@ func New(cfg Config) (*Tailer, error) {
 	t := &Tailer{cfg: cfg, watch: newWatch(cfg.Path, cfg.Log), resumed: at.isZero()}
 	t.reader = reader{cfg: &t.cfg, store: store, stats: &t.stats, place: place{at: at}}
 	t.reader.moved()
-	t.become(missing, "")
+	t.setState(missing, "")
 	return t, nil
 }
 
@@ -232,7 +232,7 @@ func (t *Tailer) lookOnce() (again bool, err error) {
 		}
 		switch live, err := stat(t.cfg.Path); {
 		case err == nil && live.id == r.at.ID:
-			t.become(atEnd, "")
+			t.setState(atEnd, "")
 			return false, nil
 		case err != nil && !errors.Is(err, fs.ErrNotExist):
 			return false, err
@@ -264,7 +264,7 @@ func (t *Tailer) lookOnce() (again bool, err error) {
 	}
 	switch {
 	case len(after) == 0:
-		t.become(missing, "")
+		t.setState(missing, "")
 		return false, nil
 	case r.file == nil:
 		return true, t.goOn(after)
@@ -291,7 +291,7 @@ func (t *Tailer) goOn(after []file) error {
 // giveUp leaves the open file, which was deleted before it had a line. What comes next is
 // found from the place before it, because an empty file says nothing about that.
 func (t *Tailer) giveUp() error {
-	if err := t.reader.unterminated(); err != nil {
+	if err := t.reader.printUnterminated(); err != nil {
 		return err
 	}
 	t.stats.change(func(s *stats) { s.status.Rotations++ })
@@ -328,13 +328,13 @@ func (t *Tailer) isHeld() bool {
 	if held > heldLong {
 		trouble = fmt.Sprintf("%s was rotated, but a process has kept it open for writing for %s since", r.file.Name(), held.Round(time.Second))
 	}
-	t.become(holding, trouble)
+	t.setState(holding, trouble)
 	// The writer's close causes no event here. Ask often at first, then less and less.
 	t.retry = min(max(held/2, 2*movingPause), t.cfg.PollInterval)
 	return true
 }
 
-func (t *Tailer) become(s state, trouble string) {
+func (t *Tailer) setState(s state, trouble string) {
 	t.state, t.trouble = s, trouble
 	t.stats.change(func(stats *stats) {
 		stats.status.LastLook = time.Now()
@@ -348,5 +348,5 @@ func (t *Tailer) fail(err error) {
 		t.cfg.Log.Error("the log cannot be read: retrying", "error", err.Error())
 	}
 	t.retry = t.cfg.PollInterval
-	t.become(failing, err.Error())
+	t.setState(failing, err.Error())
 }
