@@ -38,7 +38,7 @@ func readConfig(e *environment) config {
 		listenAddr: variable(e, "LISTEN_ADDR", ":9090", "address of /health and /metrics",
 			"host:port or :port", address),
 		app: variable(e, "APP_HEALTH_URL", "http://localhost:8080/healthz", "the app's health check; empty checks nothing",
-			"an http:// or https:// URL, or nothing", healthOf),
+			"an http:// or https:// URL, or empty", healthOf),
 		extraFields: variable(e, "EXTRA_FIELDS", "", "key=value,key=value added to every record",
 			"key=value,key=value with keys that are UTF-8, unique and not raw, host, processed_at or partial", fields),
 		maxLineBytes: variable(e, "MAX_LINE_BYTES", "1048576", "longer lines are printed in pieces",
@@ -50,7 +50,7 @@ func readConfig(e *environment) config {
 	}
 }
 
-const wantStateDir = "a directory that can be written, or nothing"
+const wantStateDir = "a writable directory, or empty"
 
 // mayBeEmpty lists the variables for which empty is a value, not the default.
 var mayBeEmpty = []string{"STATE_DIR", "APP_HEALTH_URL"}

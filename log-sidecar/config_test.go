@@ -55,7 +55,7 @@ func (s *site) assertRefuses(t *testing.T, name, allowed string) {
 func TestBadValueIsSaidInOneLine(t *testing.T) {
 	const (
 		address  = "host:port or :port"
-		url      = "an http:// or https:// URL, or nothing"
+		url      = "an http:// or https:// URL, or empty"
 		fields   = "key=value,key=value with keys that are UTF-8, unique and not raw, host, processed_at or partial"
 		size     = "a number of bytes from 4 to 1073741824"
 		interval = "a duration from 10ms to 1h, such as 1s"
@@ -87,7 +87,7 @@ func TestLogPathMustNotBeADirectory(t *testing.T) {
 }
 
 func TestStateDirMustBeWritable(t *testing.T) {
-	const allowed = "a directory that can be written, or nothing"
+	const allowed = "a writable directory, or empty"
 	t.Run("missing", func(t *testing.T) {
 		newSite(t, "STATE_DIR=/no/such/directory").assertRefuses(t, "STATE_DIR", allowed)
 	})
@@ -119,8 +119,8 @@ func TestAddressMustBeFree(t *testing.T) {
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer busy.Close()
-	newSite(t, "LISTEN_ADDR="+busy.Addr().String()).assertRefuses(t, "LISTEN_ADDR", "an address of this machine that is free")
-	newSite(t, "LISTEN_ADDR=192.0.2.1:9090").assertRefuses(t, "LISTEN_ADDR", "an address of this machine that is free")
+	newSite(t, "LISTEN_ADDR="+busy.Addr().String()).assertRefuses(t, "LISTEN_ADDR", "a free address on this machine")
+	newSite(t, "LISTEN_ADDR=192.0.2.1:9090").assertRefuses(t, "LISTEN_ADDR", "a free address on this machine")
 }
 
 func TestUsageErrorsExitWith2(t *testing.T) {

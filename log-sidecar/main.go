@@ -131,7 +131,7 @@ func run(ctx context.Context, args []string, lookupEnv func(string) (string, boo
 	}
 	listener, err := net.Listen("tcp", cfg.listenAddr)
 	if err != nil {
-		return fmt.Errorf("LISTEN_ADDR=%s: %w: want an address of this machine that is free", cfg.listenAddr, err)
+		return fmt.Errorf("LISTEN_ADDR=%s: %w: want a free address on this machine", cfg.listenAddr, err)
 	}
 	server := &http.Server{
 		Handler:      (&routes{cfg: &cfg, tailer: tailer, printer: printer}).handler(),

@@ -74,7 +74,7 @@ func (r *routes) health(w http.ResponseWriter, request *http.Request) {
 	}
 	switch {
 	case status.File == "missing":
-		degraded("file: %s is not there", r.cfg.logPath)
+		degraded("file: %s does not exist", r.cfg.logPath)
 	case status.Error != "":
 		degraded("file: %s", status.Error)
 	}

@@ -64,7 +64,7 @@ func TestHealthIsJSONWithTheFieldsInTheReadersOrder(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, response.Body.Close())
 	assert.Equal(t, "application/json", response.Header.Get("Content-Type"))
-	assert.Regexp(t, `^\{"status":"degraded","reasons":\["file: .* is not there"\],"lines_processed":0,"app":"unchecked",`+
+	assert.Regexp(t, `^\{"status":"degraded","reasons":\["file: .* does not exist"\],"lines_processed":0,"app":"unchecked",`+
 		`"file":"missing","stdout":"open","watch":"inotify","lag_bytes":0,"last_line_at":null,"version":"1.2.3-test"\}\n$`, string(body))
 }
 
@@ -141,7 +141,7 @@ func TestDegradedWhileTheFileIsMissing(t *testing.T) {
 	s := newSite(t)
 	sc := s.start(t)
 	missing := func(h report) bool {
-		return h.Status == "degraded" && h.File == "missing" && len(h.Reasons) == 1 && h.Reasons[0] == "file: "+s.log+" is not there"
+		return h.Status == "degraded" && h.File == "missing" && len(h.Reasons) == 1 && h.Reasons[0] == "file: "+s.log+" does not exist"
 	}
 	open := func(h report) bool { return h.Status == "healthy" && h.File == "open" }
 	sc.becomes(t, "missing", missing)

@@ -76,7 +76,7 @@ func run(ctx context.Context, args []string, lookupEnv func(string) (string, boo
 	defer access.close()
 	listener, err := net.Listen("tcp", cfg.listenAddr)
 	if err != nil {
-		return fmt.Errorf("LISTEN_ADDR=%s: %w: want an address of this machine that is free", cfg.listenAddr, err)
+		return fmt.Errorf("LISTEN_ADDR=%s: %w: want a free address on this machine", cfg.listenAddr, err)
 	}
 	log.Info("serving", "version", version, "address", listener.Addr().String(), "log", cfg.logPath)
 	return serve(ctx, listener, &app{access: access}, cfg, log)
@@ -125,7 +125,7 @@ func serve(ctx context.Context, listener net.Listener, app *app, cfg config, log
 	// An error alone loses no request: Shutdown also waits for connections, up to five
 	// seconds old, on which none has arrived.
 	if err != nil && inFlight > 0 {
-		return fmt.Errorf("cut off %d requests in flight: %w", inFlight, err)
+		return fmt.Errorf("requests cut off in flight: %d: %w", inFlight, err)
 	}
 	log.Info("stopped")
 	return nil

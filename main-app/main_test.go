@@ -418,7 +418,7 @@ func TestABadValueIsSaidInOneLine(t *testing.T) {
 		"LISTEN_ADDR=8080":                    "want host:port or :port",
 		"LISTEN_ADDR=:http":                   "want host:port or :port",
 		"LISTEN_ADDR=:65536":                  "want host:port or :port",
-		"LISTEN_ADDR=" + busy.Addr().String(): "address already in use: want an address of this machine that is free",
+		"LISTEN_ADDR=" + busy.Addr().String(): "address already in use: want a free address on this machine",
 		"LOG_PATH=" + dir:                     "is a directory: want a file and a directory that can be written",
 		"LOG_PATH=" + dir + "/no/log":         "no such file or directory: want a file and a directory that can be written",
 		"LOG_MAX_BYTES=-1":                    "want a number of bytes from 0 to 1099511627776",
@@ -595,7 +595,7 @@ func TestCutsOffWhatTakesTooLong(t *testing.T) {
 	app.hold(t)
 	app.signal(syscall.SIGTERM)
 	assert.Equal(t, 1, app.ends(t))
-	assert.Len(t, app.stderr.messages("cut off 1 requests in flight"), 1)
+	assert.Len(t, app.stderr.messages("requests cut off in flight: 1:"), 1)
 }
 
 // Such as a browser or a load balancer opens in advance.

@@ -21,7 +21,7 @@ type fileID struct{ Dev, Ino uint64 }
 // A file is one of the files of the log, as it was when listed.
 type file struct {
 	path    string
-	suffix  string // of a rotated file: what its name has besides the log's own
+	suffix  string // what rotation has added to the log's name
 	number  int    // the suffix as a number from 1; 0 if it is not a number
 	live    bool   // it is the file at the log's own path
 	settled bool   // it was the live one, and its place in the order is final
@@ -42,9 +42,9 @@ func describe(path string, info fs.FileInfo) file {
 	return f
 }
 
-// list returns the files of the log at path, oldest first: its rotated siblings (such as
-// path.1), then the live one, if there is one. A rotation renames several files one after
-// another, so list scans until it has seen the same files twice in a row.
+// list returns the files of the log at path, oldest first: its rotated siblings (such
+// as path.1), then the live one, if there is one. A rotation renames several files one
+// after another, so list scans until it has seen the same files twice in a row.
 func list(path string) ([]file, error) {
 	same := func(a, b file) bool { return a.path == b.path && a.id == b.id }
 	var before []file

@@ -11,10 +11,10 @@ import (
 // compressed lists the extensions of compressed files, whose lines cannot be read here.
 var compressed = []string{".gz", ".bz2", ".xz", ".zst", ".lz4", ".Z", ".zip"}
 
-// rotated returns what rotation has added to the name base to make it name: behind
-// it, as in access.log.1 and access.log-20261122, or a day before its extension, as
-// in access-2026-11-22T15-43-51.000.log (lumberjack, logback). Anything else there is
-// no rotation: worker-1.log and worker-2.log are logs of their own.
+// rotated returns what rotation has added to the name base to make name: a suffix, as in
+// access.log.1 and access.log-20261122, or a date before the extension, as in
+// access-2026-11-22T15-43-51.000.log (lumberjack, logback). Nothing but a date counts
+// there: worker-1.log and worker-2.log are logs of their own.
 func rotated(base, name string) (suffix string, ok bool) {
 	if slices.Contains(compressed, filepath.Ext(name)) {
 		return "", false

@@ -155,6 +155,7 @@ func TestAnUnterminatedLineIsHeldBackAndJoined(t *testing.T) {
 	w := newWriter(t, s.path)
 	s.run()
 	w.some(1)
+	s.wantSoon(w.lines)
 	for range 3 { // in three pieces, each seen by itself
 		for _, piece := range []string{`{"a":`, `"b`, `c"`} {
 			looked := s.tailer.Status().LastLook
