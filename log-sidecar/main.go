@@ -159,7 +159,7 @@ func follow(ctx context.Context, tailer *tail.Tailer, served <-chan error, timeo
 		if err != nil {
 			return fmt.Errorf("follow the log: %w", err)
 		}
-		return nil
+		tailed <- nil // the drain was over before ctx was seen to be done
 	case err := <-served:
 		return fmt.Errorf("serve HTTP: %w", err)
 	case <-ctx.Done():

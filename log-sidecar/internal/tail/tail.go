@@ -94,7 +94,7 @@ type Tailer struct {
 	state   state
 	trouble string        // Status.Error: what is wrong; empty: nothing
 	resumed bool          // the stored checkpoint, if any, has been looked for
-	heldAt  time.Time     // when holding began
+	heldAt  time.Time     // since when the open file has been held; zero: it is not
 	retry   time.Duration // look again after this even without an event; 0: no hurry
 	alarm   *alarm        // nil outside Run
 }
@@ -319,9 +319,10 @@ func (t *Tailer) isHeld() bool {
 	r := &t.reader
 	written, known := writers(r.file)
 	if known && !written || !known && time.Since(r.changed) >= letGoAfter {
+		t.heldAt = time.Time{}
 		return false
 	}
-	if t.state != holding {
+	if t.heldAt.IsZero() {
 		t.heldAt = time.Now()
 	}
 	held, trouble := time.Since(t.heldAt), ""
