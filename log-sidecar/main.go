@@ -34,6 +34,9 @@ Follows a log file and prints each line as a JSON record. Environment variables:
 
 %s`
 
+// batchTimeout is how long a drain that is cut short may take to finish its last batch.
+const batchTimeout = 500 * time.Millisecond
+
 // errUsage is returned for an invalid command line: exit code 2.
 var errUsage = errors.New("usage")
 
@@ -182,7 +185,13 @@ func follow(ctx context.Context, tailer *tail.Tailer, served <-chan error, timeo
 	case <-secondSignal.Done():
 		reason = "second signal"
 	}
-	// Do not wait for the tailer: it may hang in a write to stdout.
+	// Let the tailer save the checkpoint of what it is printing, or the next start prints
+	// that again. But do not wait for good: it may hang in a write to stdout.
+	cancel()
+	select {
+	case <-tailed:
+	case <-time.After(batchTimeout):
+	}
 	return fmt.Errorf("drain: %s: %d bytes are left behind", reason, tailer.Status().Lag)
 }
 

@@ -252,6 +252,56 @@ func TestStdoutIsReadAgainDuringTheDrain(t *testing.T) {
 	sc.printsNumbered(t, 20_000)
 }
 
+// It ends between two batches: the next one goes on where it has stopped.
+func TestSecondSignalLeavesNothingToBePrintedAgain(t *testing.T) {
+	s := newSite(t)
+	app := s.newApp(t)
+	var written int
+	var writer sync.WaitGroup
+	done := make(chan struct{})
+	writer.Go(func() {
+		for pace := time.NewTicker(time.Millisecond); ; written += 5 {
+			select {
+			case <-pace.C:
+				app.write(t, numbered(written, written+5))
+			case <-done:
+				return
+			}
+		}
+	})
+	var lives []*sidecar
+	for range 20 {
+		sc := s.start(t)
+		lives = append(lives, sc)
+		sc.drain(t)
+		printed := sc.out.lines()
+		eventually(t, "more lines", func() bool { return sc.out.lines() > printed })
+		sc.signal(t, syscall.SIGTERM)
+		require.Equal(t, 1, sc.exits(t))
+	}
+	close(done)
+	writer.Wait()
+	app.end(t)
+	last := s.start(t)
+	last.signal(t, syscall.SIGTERM)
+	require.Equal(t, 0, last.exits(t))
+
+	var all string
+	eventually(t, "all lines", func() bool {
+		all = ""
+		for _, sc := range append(lives, last) {
+			all += sc.out.String()
+		}
+		return strings.Count(all, "\n") >= written
+	})
+	i := 0
+	for line := range strings.Lines(all) {
+		require.Contains(t, line, fmt.Sprintf(`"path":"/n/%07d"`, i))
+		i++
+	}
+	require.Equal(t, written, i)
+}
+
 func TestSecondSignalEndsItAtOnce(t *testing.T) {
 	for _, second := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		t.Run("the app goes on, "+second.String(), func(t *testing.T) {
