@@ -12,9 +12,10 @@ import (
 var compressed = []string{".gz", ".bz2", ".xz", ".zst", ".lz4", ".Z", ".zip"}
 
 // rotated returns what rotation has added to the name base to make name: a suffix, as in
-// access.log.1 and access.log-20261122, or a date before the extension, as in
-// access-2026-11-22T15-43-51.000.log (lumberjack, logback). Nothing but a date counts
-// there: worker-1.log and worker-2.log are logs of their own.
+// access.log.1 and access.log-20261122, or before the extension a number after a dot, as
+// in access.1.log (logrotate's extension), or a date, as in
+// access-2026-11-22T15-43-51.000.log (lumberjack, logback). Nothing else counts there:
+// worker-1.log and worker-2.log are logs of their own.
 func rotated(base, name string) (suffix string, ok bool) {
 	if slices.Contains(compressed, filepath.Ext(name)) {
 		return "", false
@@ -25,7 +26,8 @@ func rotated(base, name string) (suffix string, ok bool) {
 		if suffix, ok = strings.CutPrefix(name, strings.TrimSuffix(base, ext)); ok {
 			suffix, ok = strings.CutSuffix(suffix, ext)
 		}
-		ok = ok && isDay(strings.TrimLeft(suffix, ".-"))
+		number, dotted := strings.CutPrefix(suffix, ".")
+		ok = ok && (dotted && rotationNumber(number) > 0 || isDay(strings.TrimLeft(suffix, ".-")))
 	}
 	if !ok || len(suffix) < 2 || suffix[0] != '.' && suffix[0] != '-' {
 		return "", false

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -41,7 +42,9 @@ func TestSiblingsAreWhatRotationMakesOfTheName(t *testing.T) {
 		"access-2026-11-22.txt":              "",
 		"access2026-11-22.log":               "",
 		"access-1.log":                       "",
-		"access.1.log":                       "",
+		"access.1.log":                       "1",
+		"access.x.log":                       "",
+		"access..log":                        "",
 		"access-error.log":                   "",
 		"access-204512.log":                  "",
 		"access-2026-error.log":              "",
@@ -155,20 +158,31 @@ func TestNumbersCountDownWhereTheTimesDoNotAgree(t *testing.T) {
 	require.Equal(t, []string{"access.log.3", "access.log.2", "access.log.1"}, names(t, path))
 }
 
-// lumberjack and others put a date before the extension.
-func TestADateBeforeTheExtension(t *testing.T) {
-	for name, down := range map[string]bool{"while it runs": false, "while it is down": true} {
+// lumberjack and others put a date before the extension, logrotate a number.
+func TestADateOrNumberBeforeTheExtension(t *testing.T) {
+	for name, test := range map[string]struct {
+		format string
+		down   bool
+	}{
+		"a date, while it runs":      {"access-2026-11-22T15-43-%02d.000.log", false},
+		"a date, while it is down":   {"access-2026-11-22T15-43-%02d.000.log", true},
+		"a number, while it runs":    {"access.%d.log", false},
+		"a number, while it is down": {"access.%d.log", true},
+	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
 			w := newWriter(t, s.path)
 			w.some(5)
 			s.look()
-			if down {
+			if test.down {
 				s.kill()
 			}
 			for i := range 12 {
+				if strings.Contains(test.format, "%d") {
+					i = 12 - i // the oldest has the highest
+				}
 				w.some(5)
-				require.NoError(t, os.Rename(s.path, fmt.Sprintf("%s/access-2026-11-22T15-43-%02d.000.log", s.dir, i)))
+				require.NoError(t, os.Rename(s.path, filepath.Join(s.dir, fmt.Sprintf(test.format, i))))
 				w.open()
 			}
 			w.some(5)
