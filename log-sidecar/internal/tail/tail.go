@@ -94,7 +94,7 @@ type Tailer struct {
 	state   state
 	trouble string        // Status.Error: what is wrong; empty: nothing
 	resumed bool          // the stored checkpoint, if any, has been looked for
-	heldAt  time.Time     // since when the open file has been held; zero: it is not
+	heldAt  time.Time     // while holding: since when the open file has been held
 	retry   time.Duration // look again after this even without an event; 0: no hurry
 	alarm   *alarm        // nil outside Run
 }
@@ -322,7 +322,7 @@ func (t *Tailer) isHeld() bool {
 		t.heldAt = time.Time{}
 		return false
 	}
-	if t.heldAt.IsZero() {
+	if t.state != holding || t.heldAt.IsZero() { // the last look did not end here, or let another file go
 		t.heldAt = time.Now()
 	}
 	held, trouble := time.Since(t.heldAt), ""
