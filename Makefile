@@ -19,6 +19,10 @@ COUNT        ?= 3
 BENCH        ?= .
 BENCHFLAGS   ?=
 
+# Some distributions set it to local; then an older Go would refuse this code instead of
+# fetching the one that go.mod names.
+export GOTOOLCHAIN ?= auto
+
 # As in the Dockerfiles, so that what is tried here is what runs there.
 GO_BUILD := GOWORK=off CGO_ENABLED=0 go build -trimpath -tags nethttpomithttp2
 
