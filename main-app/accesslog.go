@@ -1,9 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
+	"encoding/json/jsontext"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -38,8 +37,7 @@ func (a *accessLog) record(r *http.Request, status int) {
 	a.account(a.file.Append(appendLine(buf[:0], time.Now(), r.Method, r.URL.Path, status)))
 }
 
-// appendLine appends the line for one request to dst. It is hand-written because it
-// takes 0.04 µs and encoding/json 0.25; the line's write(2) takes 0.4.
+// appendLine appends the line for one request to dst.
 func appendLine(dst []byte, now time.Time, method, path string, status int) []byte {
 	dst = append(dst, `{"timestamp":"`...)
 	dst = now.UTC().AppendFormat(dst, time.RFC3339)
@@ -52,21 +50,11 @@ func appendLine(dst []byte, now time.Time, method, path string, status int) []by
 	return append(dst, "}\n"...)
 }
 
-// appendString appends s as a JSON string. Nearly all are plain ASCII and are copied;
-// anything that needs escaping or is not valid UTF-8 is left to encoding/json.
+// appendString appends s as a JSON string, escaping no more than JSON asks for, so that
+// a path can be searched for as it was requested.
 func appendString(dst []byte, s string) []byte {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
-			var escaped bytes.Buffer
-			encoder := json.NewEncoder(&escaped)
-			encoder.SetEscapeHTML(false) // log the path as requested, so that it can be searched for
-			_ = encoder.Encode(s)        // a string always encodes
-			return append(dst, bytes.TrimSuffix(escaped.Bytes(), []byte("\n"))...)
-		}
-	}
-	dst = append(dst, '"')
-	dst = append(dst, s...)
-	return append(dst, '"')
+	dst, _ = jsontext.AppendQuote(dst, s) // the error says that invalid UTF-8 became U+FFFD
+	return dst
 }
 
 // account reports when lines start being lost, at intervals while they are, and when
