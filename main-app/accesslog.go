@@ -1,13 +1,17 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json/jsontext"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strconv"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"sidecar.example/main-app/internal/logfile"
 )
@@ -50,10 +54,33 @@ func appendLine(dst []byte, now time.Time, method, path string, status int) []by
 	return append(dst, "}\n"...)
 }
 
-// appendString appends s as a JSON string, escaping no more than JSON asks for, so that
-// a path can be searched for as it was requested.
+// maxValue bounds method and path in the log, in bytes as requested: a client must not
+// fill the disk with a few requests. Escaped, a byte takes up to six, and only in a path;
+// so a line stays below the 16 KiB at which much that reads logs begins to split them.
+const maxValue = 2048
+
+// appendString appends s as a JSON string, escaping no more than it must, so that a
+// path can be searched for as it was requested. One that was cut ends in "…".
 func appendString(dst []byte, s string) []byte {
-	dst, _ = jsontext.AppendQuote(dst, s) // the error says that invalid UTF-8 became U+FFFD
+	if len(s) > maxValue {
+		cut := maxValue
+		for cut > maxValue-utf8.UTFMax && !utf8.RuneStart(s[cut]) {
+			cut--
+		}
+		s = s[:cut] + "…"
+	}
+	quoted, _ := jsontext.AppendQuote(dst, s) // the error says that invalid UTF-8 became U+FFFD
+	if !bytes.ContainsFunc(quoted[len(dst):], unicode.IsControl) {
+		return quoted
+	}
+	// JSON allows DEL and U+0080 to U+009F as they are, and a terminal would obey them.
+	for _, r := range string(quoted[len(dst):]) {
+		if unicode.IsControl(r) {
+			dst = fmt.Appendf(dst, `\u%04x`, r)
+		} else {
+			dst = utf8.AppendRune(dst, r)
+		}
+	}
 	return dst
 }
 

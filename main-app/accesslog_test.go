@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -56,8 +58,37 @@ func TestALastingOutageIsMentionedEveryTenSeconds(t *testing.T) {
 	})
 }
 
+func TestQuotesWhatATerminalWouldObey(t *testing.T) {
+	for s, want := range map[string]string{
+		"/plain":                     `"/plain"`,
+		"/<a>&ü\u2028 ":              "\"/<a>&ü\u2028 \"",
+		"\x00\x1b[31m\n\"\\":         `"\u0000\u001b[31m\n\"\\"`,
+		"\x7e\x7f\u0080\u009b\u00a0": "\"~\\u007f\\u0080\\u009b\u00a0\"",
+		"\x9b\xc2":                   "\"\ufffd\ufffd\"", // a C1 control in Latin-1, and half of one in UTF-8
+	} {
+		assert.Equal(t, want, string(appendString(nil, s)))
+		var value string
+		require.NoError(t, json.Unmarshal([]byte(want), &value))
+		assert.Equal(t, string([]rune(s)), value, "escaped, it has the same value")
+	}
+}
+
+func TestCutsALongValueBetweenCharacters(t *testing.T) {
+	for s, want := range map[string]string{
+		strings.Repeat("a", maxValue):            strings.Repeat("a", maxValue),
+		strings.Repeat("a", maxValue+1):          strings.Repeat("a", maxValue) + "…",
+		"a" + strings.Repeat("ü", maxValue):      "a" + strings.Repeat("ü", maxValue/2-1) + "…",
+		"abc" + strings.Repeat("🙂", maxValue):    "abc" + strings.Repeat("🙂", maxValue/4-1) + "…",
+		strings.Repeat("\u009b", maxValue):       strings.Repeat(`\u009b`, maxValue/2) + "…",
+		strings.Repeat("\x01", 100*maxValue):     strings.Repeat(`\u0001`, maxValue) + "…",
+		"a" + strings.Repeat("\x80", maxValue*2): "a" + strings.Repeat("\ufffd", maxValue-1-utf8.UTFMax) + "…",
+	} {
+		assert.Equal(t, `"`+want+`"`, string(appendString(nil, s)))
+	}
+}
+
 func FuzzAppendLine(f *testing.F) {
-	for _, path := range []string{"/", "/ü", "/\xff", "/\"\\\n\x00\x7f", "/\u2028", "<&>", ""} {
+	for _, path := range []string{"/", "/ü", "/\xff", "/\"\\\n\x00\x7f", "/\u2028", "/\u009b", "<&>", "", strings.Repeat("\x80", 3000)} {
 		f.Add("GET", path, 200)
 	}
 	at := time.Date(2026, 11, 22, 16, 43, 51, 987654321, time.FixedZone("CET", 3600))
@@ -65,10 +96,23 @@ func FuzzAppendLine(f *testing.F) {
 		line := appendLine(nil, at, method, path, status)
 		var got entry
 		require.NoError(t, json.Unmarshal(line, &got), "%s", line)
-		valid := func(s string) string { return string([]rune(s)) } // U+FFFD for each invalid byte
-		assert.Equal(t, entry{"2026-11-22T15:43:51Z", valid(method), valid(path), status}, got)
-		assert.Equal(t, 1, bytes.Count(line, []byte("\n")), "one line: %s", line)
+		assert.Equal(t, entry{"2026-11-22T15:43:51Z", got.Method, got.Path, status}, got)
+		assertLogged(t, method, got.Method)
+		assertLogged(t, path, got.Path)
+		assert.Equal(t, len(line)-1, bytes.IndexFunc(line, unicode.IsControl), "no control but the newline: %q", line)
 	})
+}
+
+func assertLogged(t *testing.T, value, got string) {
+	t.Helper()
+	valid := string([]rune(value)) // U+FFFD for each invalid byte
+	if len(value) > maxValue {
+		kept, cut := strings.CutSuffix(got, "…")
+		assert.True(t, cut && strings.HasPrefix(valid, kept), got)
+		assert.Greater(t, utf8.RuneCountInString(kept), maxValue/utf8.UTFMax-utf8.UTFMax)
+		return
+	}
+	assert.Equal(t, valid, got)
 }
 
 // BenchmarkAccessLog is what a request pays for its line; OpenPerLine is the

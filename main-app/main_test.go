@@ -250,7 +250,8 @@ func TestLinesAreToTheByteAsPromised(t *testing.T) {
 		"GET http://elsewhere/path":            `"/path"`,
 		"OPTIONS *":                            `"*"`,
 		"PURGE /x":                             `"/x"`,
-		"GET /" + strings.Repeat("long", 1000): `"/` + strings.Repeat("long", 1000) + `"`,
+		"GET /%7F%C2%9B31m":                    `"/\u007f\u009b31m"`,
+		"GET /" + strings.Repeat("long", 4000): `"/` + strings.Repeat("long", 512)[:maxValue-1] + `…"`,
 	} {
 		before := time.Now().UTC().Truncate(time.Second)
 		conn := app.dial(t)
@@ -270,6 +271,25 @@ func TestLinesAreToTheByteAsPromised(t *testing.T) {
 		require.NoError(t, err)
 		assert.False(t, at.Before(before) || at.After(time.Now()), stamp.Timestamp)
 	}
+}
+
+// A proxy would pass on what follows, here it would be requests from nobody.
+func TestRefusesToBeAProxy(t *testing.T) {
+	app := start(t)
+	for target, path := range map[string]string{"elsewhere:443": "", "/healthz": "/healthz"} {
+		conn := app.dial(t)
+		_, err := fmt.Fprintf(conn, "CONNECT %s HTTP/1.1\r\nHost: x\r\n\r\nGET /tunnelled HTTP/1.1\r\nHost: x\r\n\r\n", target)
+		require.NoError(t, err)
+		answer, err := io.ReadAll(conn)
+		require.NoError(t, err)
+		assert.True(t, bytes.HasPrefix(answer, []byte("HTTP/1.1 405 Method Not Allowed\r\n")), "%s", answer)
+		assert.Contains(t, string(answer), "\r\nAllow: GET, ")
+		assert.Equal(t, 1, bytes.Count(answer, []byte("HTTP/1.1")), "%s", answer)
+
+		lines := app.lines(t)
+		assert.Contains(t, lines[len(lines)-1], `"method":"CONNECT","path":"`+path+`","status":405}`)
+	}
+	assert.Len(t, app.lines(t), 2)
 }
 
 func (a *instance) dial(t *testing.T) net.Conn {

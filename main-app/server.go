@@ -20,21 +20,29 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// of finding an idle one closed.
 		w.Header().Set("Connection", "close")
 	}
-	switch r.URL.Path {
-	case "/healthz": // liveness: the process serves
+	switch path := r.URL.Path; {
+	case r.Method == http.MethodConnect:
+		// What follows a CONNECT is meant for somebody else, and must not be taken for
+		// more requests.
+		w.Header().Set("Connection", "close")
+		w.Header().Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+		a.answerAndRecord(w, r, http.StatusMethodNotAllowed, "this is no proxy\n")
+	case path == "/healthz": // liveness: the process serves
 		answer(w, http.StatusOK, "ok")
-	case "/readyz": // readiness: the Service may send traffic here
-		if draining {
-			answer(w, http.StatusServiceUnavailable, "draining")
-			return
-		}
+	case path == "/readyz" && draining: // readiness: the Service may send traffic here
+		answer(w, http.StatusServiceUnavailable, "draining")
+	case path == "/readyz":
 		answer(w, http.StatusOK, "ok")
 	default:
-		answer(w, http.StatusOK, "Hello from main-app\n")
-		// net/http flushes the body when this handler returns, so the line is in the
-		// file before the client has the whole response.
-		a.access.record(r, http.StatusOK)
+		a.answerAndRecord(w, r, http.StatusOK, "Hello from main-app\n")
 	}
+}
+
+// answerAndRecord puts the line into the file before the client has the whole
+// response: net/http flushes the body when the handler returns.
+func (a *app) answerAndRecord(w http.ResponseWriter, r *http.Request, status int, body string) {
+	answer(w, status, body)
+	a.access.record(r, status)
 }
 
 func answer(w http.ResponseWriter, status int, body string) {
