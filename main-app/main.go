@@ -34,16 +34,22 @@ Serves HTTP and appends one JSON line per request to a log file. Environment var
 var errUsage = errors.New("usage")
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	defer stop()
-	switch err := run(ctx, os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr); {
+	// A stderr without a reader ends a process by SIGPIPE, and scripts that rotate logs
+	// like to send the others, of which the default is the same.
+	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP, syscall.SIGUSR1)
+	ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	stderr := newLossyWriter(os.Stderr)
+	code := 0
+	switch err := run(ctx, os.Args[1:], os.LookupEnv, os.Stdout, stderr); {
 	case err == nil:
 	case errors.Is(err, errUsage):
-		os.Exit(2)
+		code = 2
 	default:
-		slog.New(slog.NewJSONHandler(os.Stderr, nil)).Error(err.Error())
-		os.Exit(1)
+		slog.New(slog.NewJSONHandler(stderr, nil)).Error(err.Error())
+		code = 1
 	}
+	stderr.Flush(time.Second)
+	os.Exit(code)
 }
 
 // run serves until ctx is done, then drains. Stdout is used only by -help and

@@ -78,14 +78,23 @@ func start(t *testing.T, variables ...string) *instance {
 // spawn starts a process.
 func spawn(t *testing.T, variables ...string) *instance {
 	t.Helper()
+	app := launch(t, exec.Command(os.Args[0]), variables...)
+	app.awaitServing(t)
+	return app
+}
+
+// launch starts cmd as main-app, and does not wait for it to serve.
+func launch(t *testing.T, cmd *exec.Cmd, variables ...string) *instance {
+	t.Helper()
 	env := settings(t, variables)
 	app := &instance{log: env["LOG_PATH"], stderr: &output{}, exit: make(chan int, 1)}
-	cmd := exec.Command(os.Args[0])
 	cmd.Env = slices.Clone(processEnv)
 	for name, value := range env {
 		cmd.Env = append(cmd.Env, name+"="+value)
 	}
-	cmd.Stderr = app.stderr
+	if cmd.Stderr == nil {
+		cmd.Stderr = app.stderr
+	}
 	require.NoError(t, cmd.Start())
 	app.signal = func(s syscall.Signal) { assert.NoError(t, cmd.Process.Signal(s)) }
 	ended := make(chan struct{})
@@ -98,7 +107,6 @@ func spawn(t *testing.T, variables ...string) *instance {
 		_ = cmd.Process.Kill()
 		<-ended
 	})
-	app.awaitServing(t)
 	return app
 }
 
@@ -143,6 +151,7 @@ type message struct {
 	Address   string
 	Error     string
 	LinesLost int `json:"lines_lost"`
+	Count     int
 }
 
 // messages are those on stderr whose msg contains part.
