@@ -100,7 +100,7 @@ func serveForBenchmark(log string) {
 		if err != nil {
 			panic(err)
 		}
-		handler = (&app{access: &accessLog{file: file, log: stderr}}).ServeHTTP
+		handler = newApp(&accessLog{file: file, log: stderr}).ServeHTTP
 	case openPerLine:
 		handler = func(w http.ResponseWriter, r *http.Request) {
 			answer(w, http.StatusOK, "Hello from main-app\n")

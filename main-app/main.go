@@ -14,7 +14,6 @@ import (
 	"os"
 	"os/signal"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -85,7 +84,7 @@ func run(ctx context.Context, args []string, lookupEnv func(string) (string, boo
 		return fmt.Errorf("LISTEN_ADDR=%s: %w: want a free address on this machine", cfg.listenAddr, err)
 	}
 	log.Info("serving", "version", version, "address", listener.Addr().String(), "log", cfg.logPath)
-	return serve(ctx, listener, &app{access: access}, cfg, log)
+	return serve(ctx, listener, newApp(access), cfg, log)
 }
 
 // serve answers requests until ctx is done, then drains in the two steps that let a
@@ -94,14 +93,7 @@ func run(ctx context.Context, args []string, lookupEnv func(string) (string, boo
 // finishes the requests in flight. A second signal cuts both steps short.
 func serve(ctx context.Context, listener net.Listener, app *app, cfg config, log *slog.Logger) error {
 	server := newServer(app, log)
-	var active sync.Map // connections with a request in flight
-	server.ConnState = func(conn net.Conn, state http.ConnState) {
-		if state == http.StateActive {
-			active.Store(conn, nil)
-		} else {
-			active.Delete(conn)
-		}
-	}
+	server.ConnState = app.clients.track
 	defer server.Close() // cuts off requests that the drain has not finished
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
@@ -126,8 +118,7 @@ func serve(ctx context.Context, listener net.Listener, app *app, cfg config, log
 	if secondSignal.Err() != nil {
 		return errors.New("ended by a second signal")
 	}
-	inFlight := 0
-	active.Range(func(any, any) bool { inFlight++; return true })
+	inFlight := app.clients.inFlight()
 	// An error alone loses no request: Shutdown also waits for connections, up to five
 	// seconds old, on which none has arrived.
 	if err != nil && inFlight > 0 {
@@ -140,11 +131,13 @@ func serve(ctx context.Context, listener net.Listener, app *app, cfg config, log
 func newServer(handler http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:                      handler,
-		ReadTimeout:                  30 * time.Second, // a body that never arrives must not hold a connection,
+		ReadHeaderTimeout:            10 * time.Second,
+		ReadTimeout:                  30 * time.Second, // a body that never arrives must not hold a connection for good,
 		WriteTimeout:                 30 * time.Second, // nor must a client that never reads
 		IdleTimeout:                  2 * time.Minute,
-		MaxHeaderBytes:               16 << 10, // limits the path, and so the log line
-		DisableGeneralOptionsHandler: true,     // OPTIONS * is a request like any other
+		MaxHeaderBytes:               16 << 10, // with maxConnections this and the next bound the memory
+		MaxHeaderValueCount:          100,
+		DisableGeneralOptionsHandler: true, // OPTIONS * is a request like any other
 		ErrorLog:                     slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 }

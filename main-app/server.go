@@ -1,19 +1,31 @@
 package main
 
 import (
+	"container/list"
 	"io"
+	"net"
 	"net/http"
+	"strconv"
 	"sync/atomic"
+	"time"
 )
 
 // app answers every request. It uses a switch instead of an http.ServeMux, because a
 // mux redirects paths such as //a and /a/../b, and here they are answered too.
 type app struct {
 	access   *accessLog
-	draining atomic.Bool // set at SIGTERM: still serving, no longer ready
+	clients  connections
+	running  atomic.Int64 // requests that are not answered yet
+	draining atomic.Bool  // set at SIGTERM: still serving, no longer ready
+}
+
+func newApp(access *accessLog) *app {
+	return &app{access: access, clients: connections{all: make(map[net.Conn]*list.Element)}}
 }
 
 func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	running := a.running.Add(1)
+	defer a.running.Add(-1)
 	draining := a.draining.Load()
 	if draining {
 		// Makes clients and proxies open their next connection elsewhere, instead
@@ -33,6 +45,10 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusServiceUnavailable, "draining")
 	case path == "/readyz":
 		answer(w, http.StatusOK, "ok")
+	case a.clients.inFlight()-int(running) > maxHeld:
+		w.Header().Set("Connection", "close")
+		a.answerAndRecord(w, r, http.StatusServiceUnavailable, "too many requests at a time\n")
+		hangUp(w)
 	default:
 		a.answerAndRecord(w, r, http.StatusOK, "Hello from main-app\n")
 	}
@@ -45,8 +61,18 @@ func (a *app) answerAndRecord(w http.ResponseWriter, r *http.Request, status int
 	a.access.record(r, status)
 }
 
+// hangUp sends what was answered and closes the connection. Left to net/http, that
+// would wait for the request's body, and then half a second for the client.
+func hangUp(w http.ResponseWriter) {
+	conn := http.NewResponseController(w)
+	_ = conn.Flush()
+	_ = conn.SetReadDeadline(time.Now())
+	panic(http.ErrAbortHandler)
+}
+
 func answer(w http.ResponseWriter, status int, body string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	_, _ = io.WriteString(w, body) // the client may be gone; the request is logged anyway
 }

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestClientsHoldingAllConnectionsKeepNoProbeOut(t *testing.T) {
+	for name, sent := range map[string]string{
+		"nothing sent":   "",
+		"half a header":  "GET /half HTTP/1.1\r\nHost: x\r\nX-Long: " + strings.Repeat("x", 16<<10),
+		"idle":           "GET /idle HTTP/1.1\r\nHost: x\r\n\r\n",
+		"half a request": "POST /half HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			app := spawn(t)
+			held := app.hold(t)
+			for range maxConnections + 200 {
+				// Those that are one too many may be closed meanwhile.
+				_, _ = io.WriteString(app.dial(t), sent)
+			}
+			conn := app.dial(t)
+			require.NoError(t, conn.SetDeadline(time.Now().Add(5*time.Second)), "sooner than a timeout frees a place")
+			_, err := io.WriteString(conn, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+			require.NoError(t, err)
+			require.NoError(t, readAnswer(bufio.NewReader(conn)))
+
+			_, err = io.WriteString(held, "body")
+			require.NoError(t, err)
+			answer, err := http.ReadResponse(bufio.NewReader(held), nil)
+			require.NoError(t, err, "a request in flight is finished")
+			assert.Equal(t, http.StatusOK, answer.StatusCode)
+		})
+	}
+}
+
+func TestTooManyHeldRequestsAreRefused(t *testing.T) {
+	app := spawn(t)
+	for range maxHeld + 1 {
+		_, err := io.WriteString(app.dial(t), "POST /held HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n")
+		require.NoError(t, err)
+	}
+	eventually(t, func() bool { return len(app.lines(t)) == maxHeld+1 }, "all in flight")
+	conn := app.dial(t)
+	_, err := io.WriteString(conn, "POST /more HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n")
+	require.NoError(t, err)
+	answer, err := io.ReadAll(conn) // to its end: it is closed, and soon
+	require.NoError(t, err)
+	assert.Contains(t, string(answer), "HTTP/1.1 503 Service Unavailable\r\n")
+	assert.Contains(t, string(answer), "\r\n\r\ntoo many requests at a time\n")
+	lines := app.lines(t)
+	assert.Contains(t, lines[len(lines)-1], `"path":"/more","status":503}`)
+}
+
+// More than there may be connections, and faster than they are accepted.
+func TestBurstOfNewClientsLosesNoRequest(t *testing.T) {
+	app := spawn(t)
+	var clients sync.WaitGroup
+	for range 8 {
+		clients.Go(func() {
+			var conns []net.Conn
+			for range maxConnections / 4 {
+				conn, err := net.Dial("tcp", app.address)
+				if !assert.NoError(t, err) {
+					return
+				}
+				defer conn.Close()
+				_, err = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+				assert.NoError(t, err)
+				conns = append(conns, conn)
+			}
+			for _, conn := range conns {
+				answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+				if assert.NoError(t, err) {
+					assert.Equal(t, http.StatusOK, answer.StatusCode)
+				}
+			}
+		})
+	}
+	clients.Wait()
+	assert.Len(t, app.lines(t), 2*maxConnections)
+}
