@@ -54,7 +54,7 @@ type instance struct {
 }
 
 // start calls run, with variables as in NAME=value; the test ends it.
-func start(t *testing.T, variables ...string) *instance {
+func start(t testing.TB, variables ...string) *instance {
 	t.Helper()
 	env := settings(t, variables)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -76,7 +76,7 @@ func start(t *testing.T, variables ...string) *instance {
 }
 
 // spawn starts a process.
-func spawn(t *testing.T, variables ...string) *instance {
+func spawn(t testing.TB, variables ...string) *instance {
 	t.Helper()
 	app := launch(t, exec.Command(os.Args[0]), variables...)
 	app.awaitServing(t)
@@ -84,7 +84,7 @@ func spawn(t *testing.T, variables ...string) *instance {
 }
 
 // launch starts cmd as main-app, and does not wait for it to serve.
-func launch(t *testing.T, cmd *exec.Cmd, variables ...string) *instance {
+func launch(t testing.TB, cmd *exec.Cmd, variables ...string) *instance {
 	t.Helper()
 	env := settings(t, variables)
 	app := &instance{log: env["LOG_PATH"], stderr: &output{}, exit: make(chan int, 1)}
@@ -110,7 +110,7 @@ func launch(t *testing.T, cmd *exec.Cmd, variables ...string) *instance {
 	return app
 }
 
-func settings(t *testing.T, variables []string) map[string]string {
+func settings(t testing.TB, variables []string) map[string]string {
 	env := map[string]string{
 		"LISTEN_ADDR":    "127.0.0.1:0",
 		"LOG_PATH":       filepath.Join(t.TempDir(), "access.log"),
@@ -166,18 +166,18 @@ func (o *output) messages(part string) []message {
 	return found
 }
 
-func eventually(t *testing.T, condition func() bool, what string) {
+func eventually(t testing.TB, condition func() bool, what string) {
 	t.Helper()
 	require.Eventually(t, condition, 10*time.Second, 2*time.Millisecond, what)
 }
 
-func (a *instance) awaitServing(t *testing.T) {
+func (a *instance) awaitServing(t testing.TB) {
 	t.Helper()
 	eventually(t, func() bool { return len(a.stderr.messages("serving")) == 1 }, "serving")
 	a.address = a.stderr.messages("serving")[0].Address
 }
 
-func (a *instance) ends(t *testing.T) int {
+func (a *instance) ends(t testing.TB) int {
 	t.Helper()
 	select {
 	case code := <-a.exit:
@@ -189,13 +189,13 @@ func (a *instance) ends(t *testing.T) int {
 	}
 }
 
-func (a *instance) get(t *testing.T, path string) (status int, body string) {
+func (a *instance) get(t testing.TB, path string) (status int, body string) {
 	t.Helper()
 	response, body := a.request(t, http.MethodGet, path)
 	return response.StatusCode, body
 }
 
-func (a *instance) request(t *testing.T, method, path string) (*http.Response, string) {
+func (a *instance) request(t testing.TB, method, path string) (*http.Response, string) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), method, "http://"+a.address+path, nil)
 	require.NoError(t, err)
@@ -208,7 +208,7 @@ func (a *instance) request(t *testing.T, method, path string) (*http.Response, s
 }
 
 // lines are those of the log and of its rotated files, oldest first.
-func (a *instance) lines(t *testing.T) []string {
+func (a *instance) lines(t testing.TB) []string {
 	t.Helper()
 	paths, err := filepath.Glob(a.log + ".*")
 	require.NoError(t, err)
@@ -301,7 +301,7 @@ func TestRefusesToBeAProxy(t *testing.T) {
 	assert.Len(t, app.lines(t), 2)
 }
 
-func (a *instance) dial(t *testing.T) net.Conn {
+func (a *instance) dial(t testing.TB) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", a.address)
 	require.NoError(t, err)
@@ -587,7 +587,7 @@ func TestEndsByItselfAfterTheDelay(t *testing.T) {
 
 // hold brings a request in flight that lasts until its body is sent: net/http
 // reads what the handler leaves of a body before it sends the answer.
-func (a *instance) hold(t *testing.T) net.Conn {
+func (a *instance) hold(t testing.TB) net.Conn {
 	t.Helper()
 	conn := a.dial(t)
 	_, err := io.WriteString(conn, "POST /held HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n")
