@@ -27,7 +27,7 @@ type entry struct {
 	Status                  int
 }
 
-func TestALogThatFailsNowAndThenIsMentionedOnceASecond(t *testing.T) {
+func TestFlickeringLogIsSaidOnceASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var stderr output
 		access := &accessLog{log: slog.New(slog.NewJSONHandler(&stderr, nil))}
@@ -46,7 +46,7 @@ func TestALogThatFailsNowAndThenIsMentionedOnceASecond(t *testing.T) {
 	})
 }
 
-func TestALastingOutageIsMentionedEveryTenSeconds(t *testing.T) {
+func TestOutageIsSaidEveryTenSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var stderr output
 		access := &accessLog{log: slog.New(slog.NewJSONHandler(&stderr, nil))}

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestClientsHoldingAllConnectionsKeepNoProbeOut(t *testing.T) {
+func TestProbesAreAnsweredAtAFullHouse(t *testing.T) {
 	for name, sent := range map[string]string{
 		"nothing sent":   "",
 		"half a header":  "GET /half HTTP/1.1\r\nHost: x\r\nX-Long: " + strings.Repeat("x", 16<<10),

@@ -423,7 +423,7 @@ func TestAFullDiskCostsLinesThatAreCountedAndNoAnswer(t *testing.T) {
 	assert.Len(t, app.lines(t), requests-51)
 }
 
-func TestLinesLostToTheEndAreSaidAtTheEnd(t *testing.T) {
+func TestLostLinesAreSaidAtTheEnd(t *testing.T) {
 	app := start(t)
 	require.NoError(t, os.RemoveAll(filepath.Dir(app.log)))
 	for range 3 {
@@ -501,7 +501,7 @@ func TestADirectoryThatCannotBeWrittenIsSaidAtTheStart(t *testing.T) {
 	}
 }
 
-func TestAnEmptyVariableIsAsGoodAsNone(t *testing.T) {
+func TestEmptyVariableIsAsGoodAsNone(t *testing.T) {
 	env := &environment{lookup: lookup(map[string]string{"LOG_PATH": "", "LOG_MAX_FILES": ""})}
 	cfg := readConfig(env)
 	require.NoError(t, env.err)
@@ -553,7 +553,7 @@ func TestHelpNamesEveryVariable(t *testing.T) {
 	}
 }
 
-func TestServesOnButIsNotReadyAfterSIGTERM(t *testing.T) {
+func TestServesOnUnreadyAfterSIGTERM(t *testing.T) {
 	app := spawn(t, "SHUTDOWN_DELAY=1m")
 	idle := app.dial(t)
 	app.signal(syscall.SIGTERM)
@@ -628,7 +628,7 @@ func TestCutsOffWhatTakesTooLong(t *testing.T) {
 }
 
 // Such as a browser or a load balancer opens in advance.
-func TestAConnectionWithoutARequestIsNotInFlight(t *testing.T) {
+func TestSilentConnectionIsNotInFlight(t *testing.T) {
 	app := spawn(t, "SHUTDOWN_TIMEOUT=50ms")
 	app.get(t, "/")
 	app.dial(t)

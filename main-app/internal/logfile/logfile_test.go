@@ -76,7 +76,7 @@ func TestOpenRefusesWhatIsNoFile(t *testing.T) {
 	}
 }
 
-func TestRotatesBeforeALineWouldMakeTheFileLarger(t *testing.T) {
+func TestRotatesBeforeTheFileIsTooLarge(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	f := open(t, path, 30, 8)
 	f.write(t, 1, 3)
@@ -87,7 +87,7 @@ func TestRotatesBeforeALineWouldMakeTheFileLarger(t *testing.T) {
 	holds(t, path, 7, 7)
 }
 
-func TestALineLargerThanTheLimitHasAFileOfItsOwn(t *testing.T) {
+func TestOversizeLineHasItsOwnFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	open(t, path, 5, 8).write(t, 1, 3)
 	holds(t, path+".2", 1, 1)
@@ -114,7 +114,7 @@ func TestKeepsAsManyFilesAsItMay(t *testing.T) {
 	}
 }
 
-func TestALoweredMaxFilesTakesEffectWithTheNextRotation(t *testing.T) {
+func TestLoweredMaxFilesTakesEffectAtRotation(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	f := open(t, path, 10, 12)
 	f.write(t, 1, 12)
@@ -152,7 +152,7 @@ func TestTheNextLineGoesToANewFile(t *testing.T) {
 	}
 }
 
-func TestAFullFileFoundAfterARenameIsRotated(t *testing.T) {
+func TestFullFileAfterRenameIsRotated(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	f := open(t, path, 20, 8)
 	f.write(t, 1, 1)
@@ -184,7 +184,7 @@ func TestEndsALineThatWasCutShort(t *testing.T) {
 
 // A directory that is not empty stands where the oldest file would be removed:
 // an error that a test can make as root, too.
-func TestAFailedRotationFailsTheLineAndKeepsTheFile(t *testing.T) {
+func TestFailedRotationKeepsTheFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	f := open(t, path, 20, 2)
 	f.write(t, 1, 2)
