@@ -12,8 +12,8 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"sidecar.example/log-sidecar/internal/enrich"
 	"sidecar.example/log-sidecar/internal/health"
+	"sidecar.example/log-sidecar/internal/record"
 )
 
 // config holds the settings read from the environment.
@@ -22,7 +22,7 @@ type config struct {
 	stateDir     string // empty: no checkpoint
 	listenAddr   string
 	app          *health.App // nil: not checked
-	extraFields  []enrich.Field
+	extraFields  []record.Field
 	maxLineBytes int
 	pollInterval time.Duration
 	drainTimeout time.Duration
@@ -104,7 +104,7 @@ func healthOf(s string) (*health.App, error) {
 	return health.NewApp(s, 500*time.Millisecond)
 }
 
-func fields(s string) (all []enrich.Field, err error) {
+func fields(s string) (all []record.Field, err error) {
 	if s == "" {
 		return nil, nil
 	}
@@ -115,7 +115,7 @@ func fields(s string) (all []enrich.Field, err error) {
 			return nil, strconv.ErrSyntax
 		}
 		taken = append(taken, key)
-		all = append(all, enrich.Field{Key: key, Value: value})
+		all = append(all, record.Field{Key: key, Value: value})
 	}
 	return all, nil
 }

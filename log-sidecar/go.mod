@@ -1,6 +1,6 @@
 module sidecar.example/log-sidecar
 
-go 1.26.0
+go 1.27
 
 require (
 	github.com/fsnotify/fsnotify v1.10.1

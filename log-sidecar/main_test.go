@@ -353,8 +353,8 @@ func (sc *sidecar) peak(t *testing.T) int {
 	return 0
 }
 
-// A record is a line of stdout.
-type record struct {
+// An entry is a record as a collector reads it.
+type entry struct {
 	Raw         json.RawMessage
 	Host        string
 	ProcessedAt string `json:"processed_at"`
@@ -362,7 +362,7 @@ type record struct {
 }
 
 // text is the line that the record carries.
-func (r record) text(t *testing.T) string {
+func (r entry) text(t *testing.T) string {
 	t.Helper()
 	if r.Raw[0] != '"' {
 		return string(r.Raw)
@@ -373,13 +373,13 @@ func (r record) text(t *testing.T) string {
 }
 
 // records are all that stand on stdout; nothing else may.
-func (sc *sidecar) records(t *testing.T) []record {
+func (sc *sidecar) records(t *testing.T) []entry {
 	t.Helper()
-	var all []record
+	var all []entry
 	for line := range strings.Lines(sc.out.String()) {
 		decoder := json.NewDecoder(strings.NewReader(line))
 		decoder.DisallowUnknownFields()
-		var r record
+		var r entry
 		require.NoError(t, decoder.Decode(&r), "%.200q", line)
 		require.NotEmpty(t, r.Raw, "%.200q", line)
 		all = append(all, r)

@@ -98,7 +98,7 @@ func TestLongerLineIsPrintedInPieces(t *testing.T) {
 }
 
 // assertPieces wants records to be the pieces of line.
-func assertPieces(t *testing.T, records []record, line string) {
+func assertPieces(t *testing.T, records []entry, line string) {
 	t.Helper()
 	var whole strings.Builder
 	for i, r := range records {

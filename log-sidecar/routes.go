@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"time"
 
-	"sidecar.example/log-sidecar/internal/enrich"
+	"sidecar.example/log-sidecar/internal/record"
 	"sidecar.example/log-sidecar/internal/tail"
 )
 
@@ -22,7 +22,7 @@ const (
 type routes struct {
 	cfg     *config
 	tailer  *tail.Tailer
-	printer *enrich.Printer
+	printer *record.Printer
 }
 
 func (r *routes) handler() http.Handler {

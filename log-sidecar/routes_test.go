@@ -21,7 +21,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"sidecar.example/log-sidecar/internal/enrich"
+	"sidecar.example/log-sidecar/internal/record"
 	"sidecar.example/log-sidecar/internal/tail"
 )
 
@@ -207,7 +207,7 @@ func TestHealthAnswersWithinASecondWhateverHangs(t *testing.T) {
 // A tail loop that is dead is what a restart helps; played by one that never ran.
 func TestUnhealthyWhenTheTailLoopIsSilent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		printer := enrich.NewPrinter(io.Discard, "pod-0", nil)
+		printer := record.NewPrinter(io.Discard, "pod-0", nil)
 		tailer, err := tail.New(tail.Config{
 			Path: t.TempDir() + "/access.log", StateDir: t.TempDir(), MaxLineBytes: 100,
 			PollInterval: time.Second, Sink: printer, Log: slog.New(slog.DiscardHandler),

@@ -1,10 +1,10 @@
-// Package enrich wraps log lines into records, one JSON object a line:
+// Package record wraps log lines into records, one JSON object a line:
 //
 //	{"raw":<the line>,"host":"<hostname>","processed_at":"2026-11-22T15:43:51Z"}
 //
 // raw is the line itself if it is JSON, so that collectors see its fields, and
 // otherwise the line as a JSON string, so that nothing is lost.
-package enrich
+package record
 
 import (
 	"io"
@@ -28,10 +28,9 @@ type Field struct{ Key, Value string }
 // A Printer writes lines to w as records. Line, Piece and Flush must be called from one
 // goroutine and do not retain their arguments; the other methods may be called from any.
 type Printer struct {
-	w    io.Writer
-	json validator
-	buf  []byte
-	err  error // the first from w; nothing is written after it
+	w   io.Writer
+	buf []byte
+	err error // the first from w; nothing is written after it
 
 	beforeTime, afterTime []byte // around the time, the same in every record
 	second                int64  // Unix time that end was made for
@@ -55,17 +54,17 @@ func NewPrinter(w io.Writer, host string, fields []Field) *Printer {
 
 func appendMember(dst []byte, key, value string) []byte {
 	dst = append(dst, `,"`...)
-	dst = appendString(dst, []byte(key))
+	dst = appendText(dst, []byte(key))
 	dst = append(dst, `":"`...)
-	dst = appendString(dst, []byte(value))
+	dst = appendText(dst, []byte(value))
 	return append(dst, '"')
 }
 
 // Line adds the record of a line. Its error is returned by Flush.
 func (p *Printer) Line(line []byte) {
 	p.begin()
-	if p.json.valid(line) {
-		p.chunks(line, appendUTF8)
+	if isJSON(line) {
+		p.chunks(line, appendJSON)
 	} else {
 		p.malformed.Add(1)
 		p.text(line)
@@ -117,7 +116,7 @@ func (p *Printer) finish(last string) {
 
 func (p *Printer) text(text []byte) {
 	p.buf = append(p.buf, '"')
-	p.chunks(text, appendString)
+	p.chunks(text, appendText)
 	p.buf = append(p.buf, '"')
 }
 
