@@ -127,6 +127,8 @@ func run(ctx context.Context, args []string, lookupEnv func(string) (string, boo
 	}
 	if cfg.app != nil {
 		settings.Ended = cfg.app.Ended
+		// Whoever answers now may prove later to have ended, also if nobody asks /health.
+		go func() { _ = cfg.app.Check() }()
 	}
 	tailer, err := tail.New(settings)
 	if err != nil {

@@ -49,7 +49,7 @@ type report struct {
 // health answers 503, on which the kubelet restarts the sidecar, only if that would help.
 // It would not if the app fails, stdout is not being read or the log does not exist yet:
 // these are reported as degraded, with 200.
-func (r *routes) health(w http.ResponseWriter, request *http.Request) {
+func (r *routes) health(w http.ResponseWriter, _ *http.Request) {
 	status := r.tailer.Status()
 	body := report{
 		Status:         "healthy",
@@ -67,7 +67,7 @@ func (r *routes) health(w http.ResponseWriter, request *http.Request) {
 	}
 	if r.cfg.app != nil {
 		body.App = "healthy"
-		if err := r.cfg.app.Check(request.Context()); err != nil {
+		if err := r.cfg.app.Check(); err != nil {
 			body.App = "failing"
 			degraded("app: %v", err)
 		}

@@ -40,6 +40,7 @@ func TestAppEndsFirst(t *testing.T) {
 	app := s.newApp(t)
 	sc := s.start(t)
 	app.write(t, "one\n")
+	eventually(t, "the app is known to answer", func() bool { return app.asked.Load() > 0 })
 	app.end(t)
 	asked := time.Now()
 	sc.signal(t, syscall.SIGTERM)

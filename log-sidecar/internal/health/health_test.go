@@ -7,9 +7,12 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -95,17 +98,17 @@ func TestURLMustBeOneThatCanBeAsked(t *testing.T) {
 func TestStatusFrom200To399IsHealthy(t *testing.T) {
 	var asked *http.Request
 	status := 0
-	app := newApp(t, answering(t, func(w http.ResponseWriter, r *http.Request) {
+	url := answering(t, func(w http.ResponseWriter, r *http.Request) {
 		asked = r
 		w.Header().Set("Location", "http://"+r.Host+"/moved")
 		w.WriteHeader(status)
-	}).URL+"/healthz?full=1", patient)
+	}).URL + "/healthz?full=1"
 	for _, status = range []int{200, 204, 299, 301, 302, 307, 399} {
-		require.NoError(t, app.Check(t.Context()), status)
+		require.NoError(t, newApp(t, url, patient).Check(), status)
 		assert.Equal(t, "GET /healthz?full=1", asked.Method+" "+asked.RequestURI, "a redirect is not followed")
 	}
 	for _, status = range []int{400, 404, 429, 500, 503} {
-		require.ErrorContains(t, app.Check(t.Context()), fmt.Sprintf("status %d", status))
+		require.ErrorContains(t, newApp(t, url, patient).Check(), fmt.Sprintf("status %d", status))
 	}
 }
 
@@ -122,9 +125,8 @@ func TestConnectionIsNotKept(t *testing.T) {
 	}
 	server.Start()
 	defer server.Close()
-	app := newApp(t, server.URL, patient)
 	for range 3 {
-		require.NoError(t, app.Check(t.Context()))
+		require.NoError(t, newApp(t, server.URL, patient).Check())
 		select {
 		case <-closed:
 		case <-time.After(10 * time.Second):
@@ -146,7 +148,7 @@ func TestAppThatDoesNotAnswerIsNotHealthy(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			began := time.Now()
-			require.Error(t, newApp(t, target, brief).Check(t.Context()))
+			require.Error(t, newApp(t, target, brief).Check())
 			assert.Less(t, time.Since(began), brief+time.Second)
 		})
 	}
@@ -172,6 +174,41 @@ func answeringOnly(t *testing.T, words string) string {
 	return "http://" + listener.Addr().String()
 }
 
+// However much the app says, little of it is read, and less of it repeated.
+func TestAnswerThatIsNoHTTPIsCut(t *testing.T) {
+	for name, words := range map[string]string{
+		"no line":     strings.Repeat("\x01", 1<<20),
+		"long line":   strings.Repeat("\"no\" ", 1<<20) + "\r\n",
+		"bad header":  "HTTP/1.1 200 OK\r\n\x1b[31m\u009b\xff" + strings.Repeat("é", 500) + "\r\n\r\n",
+		"long header": "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 1<<20) + "\r\n\r\n",
+		"bad status":  "HTTP/1.1 \x7f" + strings.Repeat("2", 1000) + "\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := newApp(t, answeringOnly(t, words), patient).Check()
+			require.Error(t, err)
+			assert.LessOrEqual(t, len(err.Error()), 2*maxError)
+			assert.Equal(t, -1, strings.IndexFunc(err.Error(), func(r rune) bool { return !unicode.IsPrint(r) }), err)
+		})
+	}
+}
+
+// The sidecar is no amplifier: who asks it often does not make it ask the app often.
+func TestAnswerIsShared(t *testing.T) {
+	var asked atomic.Int64
+	app := newApp(t, answering(t, func(w http.ResponseWriter, _ *http.Request) {
+		time.Sleep(brief) // so that the others come meanwhile
+		w.WriteHeader(int(500 + asked.Add(1)))
+	}).URL, patient)
+	var asking sync.WaitGroup
+	for range 100 {
+		asking.Go(func() { assert.EqualError(t, app.Check(), "status 501") })
+	}
+	asking.Wait()
+	app.checkedAt = app.checkedAt.Add(-shareFor)
+	assert.EqualError(t, app.Check(), "status 502", "an old answer is none")
+	assert.EqualValues(t, 2, asked.Load())
+}
+
 func TestBodyThatNeverEndsIsNotWaitedFor(t *testing.T) {
 	never := make(chan struct{})
 	defer close(never)
@@ -180,10 +217,10 @@ func TestBodyThatNeverEndsIsNotWaitedFor(t *testing.T) {
 		w.(http.Flusher).Flush()
 		<-never
 	}).URL, patient)
-	assert.NoError(t, app.Check(t.Context()))
+	assert.NoError(t, app.Check())
 }
 
-// Only a refused connection proves that the app has ended.
+// Only a port that was open once and refuses connections proves that the app has ended.
 func TestEnded(t *testing.T) {
 	type answer struct{ ended, known bool }
 	for name, test := range map[string]struct {
@@ -195,12 +232,25 @@ func TestEnded(t *testing.T) {
 		"fails":      {answering(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }).URL, patient, answer{false, true}},
 		"hangs":      {hanging(t), patient, answer{false, true}},
 		"overloaded": {overloaded(t), brief, answer{false, true}},
-		"refuses":    {gone(t), patient, answer{true, true}},
+		"refuses":    {gone(t), patient, answer{false, false}},
 		"no host":    {"http://no-such-host.invalid", patient, answer{false, false}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ended, known := newApp(t, test.target, test.timeout).Ended()
 			assert.Equal(t, test.want, answer{ended, known})
+		})
+	}
+	for name, ask := range map[string]func(*App){
+		"refuses after a check":     func(app *App) { _ = app.Check() },
+		"refuses after being asked": func(app *App) { _, _ = app.Ended() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := answering(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) })
+			app := newApp(t, server.URL, patient)
+			ask(app)
+			server.Close()
+			ended, known := app.Ended()
+			assert.Equal(t, answer{true, true}, answer{ended, known})
 		})
 	}
 }
@@ -211,7 +261,9 @@ func TestEndedAsksThePortOfTheScheme(t *testing.T) {
 			_ = conn.Close()
 			t.Skipf("something listens on port %s of this machine", port)
 		}
-		ended, known := newApp(t, target, patient).Ended()
+		app := newApp(t, target, patient)
+		app.answered.Store(true)
+		ended, known := app.Ended()
 		assert.True(t, ended && known, target)
 	}
 }
