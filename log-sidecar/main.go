@@ -139,10 +139,12 @@ func run(ctx context.Context, args []string, lookupEnv func(string) (string, boo
 		return fmt.Errorf("LISTEN_ADDR=%s: %w: want a free address on this machine", cfg.listenAddr, err)
 	}
 	server := &http.Server{
-		Handler:      (&routes{cfg: &cfg, tailer: tailer, printer: printer}).handler(),
-		ReadTimeout:  5 * time.Second,
-		WriteTimeout: 5 * time.Second,
-		ErrorLog:     slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		Handler:        (&routes{cfg: &cfg, tailer: tailer, printer: printer}).handler(),
+		ReadTimeout:    5 * time.Second, // for the headers too, and for the next request
+		WriteTimeout:   5 * time.Second,
+		MaxHeaderBytes: 4 << 10, // a probe has some 100 bytes
+		ConnState:      (&connLimit{most: maxConns, active: map[net.Conn]bool{}}).track,
+		ErrorLog:       slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	defer server.Close() // only after the drain: /health answers until the end
 	served := make(chan error, 1)
