@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -18,8 +19,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"sidecar.example/log-sidecar/internal/record"
 	"sidecar.example/log-sidecar/internal/tail"
@@ -34,46 +33,38 @@ Follows a log file and prints each line as a JSON record. Environment variables:
 
 %s`
 
-// batchTimeout is how long a drain that is cut short may take to finish its last batch.
-const batchTimeout = 500 * time.Millisecond
+// stalledAfter is how long stdout may take nothing before the end of a drain that is cut
+// short gives up its last batch.
+const stalledAfter = time.Second
 
 // errUsage is returned for an invalid command line: exit code 2.
 var errUsage = errors.New("usage")
 
 func main() {
 	tuneRuntime()
-	// A closed stdout must be reported as an error, not kill the process silently.
-	signal.Ignore(syscall.SIGPIPE)
-	// Also for what net/http writes to the standard logger.
-	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stderr, nil)))
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	defer stop()
-	switch err := run(ctx, os.Args[1:], os.LookupEnv, blockingWriter{os.Stdout}, os.Stderr); {
+	// A closed stdout must be reported as an error, not kill the process silently, nor may
+	// a closed stderr; and scripts that rotate logs like to send the others.
+	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP, syscall.SIGUSR1)
+	// What net/http says there of an app that speaks no HTTP, at every check, is in
+	// /health already.
+	log.SetOutput(io.Discard)
+	ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	stderr := newLossyWriter(os.Stderr)
+	err := errStdoutClosed
+	if !stdoutIsClosed() {
+		err = run(ctx, os.Args[1:], os.LookupEnv, blockingWriter{os.Stdout}, stderr)
+	}
+	code := 0
+	switch {
 	case err == nil:
 	case errors.Is(err, errUsage):
-		os.Exit(2)
+		code = 2
 	default:
-		sayBriefly(func() { slog.Error(err.Error()) })
-		os.Exit(1)
+		slog.New(slog.NewJSONHandler(stderr, nil)).Error(err.Error())
+		code = 1
 	}
-}
-
-// blockingWriter makes every Write block until all is written, even if another process
-// has made the pipe or terminal non-blocking: the flag is shared by all who have it open.
-type blockingWriter struct{ file *os.File }
-
-func (w blockingWriter) Write(b []byte) (n int, err error) {
-	for {
-		written, err := w.file.Write(b[n:])
-		n += written
-		if !errors.Is(err, unix.EAGAIN) {
-			return n, err
-		}
-		room := []unix.PollFd{{Fd: int32(w.file.Fd()), Events: unix.POLLOUT}}
-		if _, err := unix.Poll(room, -1); err != nil && !errors.Is(err, unix.EINTR) {
-			return n, fmt.Errorf("poll %s: %w", w.file.Name(), err)
-		}
-	}
+	stderr.Flush(time.Second)
+	os.Exit(code)
 }
 
 // tuneRuntime replaces runtime defaults meant for programs that use many cores. Here one
@@ -116,7 +107,8 @@ func run(ctx context.Context, args []string, lookupEnv func(string) (string, boo
 	if err != nil {
 		return fmt.Errorf("get host name: %w", err)
 	}
-	printer := record.NewPrinter(stdout, host, cfg.extraFields)
+	out := &pacedWriter{w: stdout}
+	printer := record.NewPrinter(out, host, cfg.extraFields)
 	settings := tail.Config{
 		Path:         cfg.logPath,
 		StateDir:     cfg.stateDir,
@@ -150,12 +142,12 @@ func run(ctx context.Context, args []string, lookupEnv func(string) (string, boo
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	log.Info("following", "version", version, "path", cfg.logPath, "address", listener.Addr().String())
-	return follow(ctx, tailer, served, cfg.drainTimeout, log)
+	return follow(ctx, tailer, out, served, cfg.drainTimeout, log)
 }
 
 // follow runs the tailer until ctx is done, and then until its drain is complete, has
 // taken longer than timeout, or is cut short by a second signal.
-func follow(ctx context.Context, tailer *tail.Tailer, served <-chan error, timeout time.Duration, log *slog.Logger) error {
+func follow(ctx context.Context, tailer *tail.Tailer, out *pacedWriter, served <-chan error, timeout time.Duration, log *slog.Logger) error {
 	abort, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	tailed := make(chan error, 1)
@@ -174,7 +166,7 @@ func follow(ctx context.Context, tailer *tail.Tailer, served <-chan error, timeo
 	secondSignal, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	expired := time.After(timeout)
-	sayBriefly(func() { log.Info("draining", "timeout", timeout.String()) })
+	log.Info("draining", "timeout", timeout.String())
 
 	var reason string
 	select {
@@ -182,33 +174,34 @@ func follow(ctx context.Context, tailer *tail.Tailer, served <-chan error, timeo
 		if err != nil {
 			return fmt.Errorf("drain: %w", err)
 		}
-		sayBriefly(func() { log.Info("stopped", "lines", tailer.Status().Lines) })
+		log.Info("stopped", "lines", tailer.Status().Lines)
 		return nil
 	case <-expired:
 		reason = "not done within " + timeout.String()
 	case <-secondSignal.Done():
 		reason = "second signal"
 	}
-	// Let the tailer save the checkpoint of what it is printing, or the next start prints
-	// that again. But do not wait for good: it may hang in a write to stdout.
 	cancel()
-	select {
-	case <-tailed:
-	case <-time.After(batchTimeout):
+	ended := endsBatch(tailed, out)
+	left := tailer.Status().Lag
+	if ended && left == 0 {
+		log.Info("stopped, though nobody knows whether more comes", "reason", reason, "lines", tailer.Status().Lines)
+		return nil
 	}
-	return fmt.Errorf("drain: %s: %d bytes are left behind", reason, tailer.Status().Lag)
+	return fmt.Errorf("drain: %s: %d bytes are left behind", reason, left)
 }
 
-// sayBriefly waits for say to log a message, but no longer than a second: stderr may be
-// blocked, alone or because it is the same pipe as stdout.
-func sayBriefly(say func()) {
-	said := make(chan struct{})
-	go func() {
-		defer close(said)
-		say()
-	}()
-	select {
-	case <-said:
-	case <-time.After(time.Second):
+// endsBatch waits until the tailer has printed its last batch and saved that it has, or
+// the next start prints it again. However slow stdout is, it waits, unless that takes
+// nothing at all.
+func endsBatch(tailed <-chan error, out *pacedWriter) bool {
+	for before := int64(-1); before != out.accepted.Load(); {
+		before = out.accepted.Load()
+		select {
+		case <-tailed:
+			return true
+		case <-time.After(stalledAfter):
+		}
 	}
+	return false
 }

@@ -498,6 +498,7 @@ type message struct {
 	Level   string
 	Msg     string
 	Address string
+	Count   int
 }
 
 // messages are those on stderr whose msg contains part.

@@ -1,9 +1,9 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,6 +26,13 @@ func (sc *sidecar) endsSoonAfter(t *testing.T, appEnded time.Time) {
 	t.Logf("exit %v after the app's end", took.Round(time.Millisecond/10))
 	assert.Less(t, took, time.Second)
 	assert.Len(t, sc.stderr.messages("stopped"), 1)
+}
+
+// endsWithNothingLeft wants exit code 0, and a message that says why it did not go on.
+func (sc *sidecar) endsWithNothingLeft(t *testing.T) {
+	t.Helper()
+	assert.Equal(t, 0, sc.exits(t), sc.stderr.String())
+	assert.Len(t, sc.stderr.messages("stopped, though"), 1, sc.stderr.String())
 }
 
 // leavesBehind wants exit code 1, and a message that says why and how much.
@@ -115,6 +122,26 @@ func TestAppOpensTheLogForEachLine(t *testing.T) {
 	sc.endsSoonAfter(t, app.end(t))
 }
 
+// The default of each ends a process.
+func TestSignalsOfLogrotateScriptsAreIgnored(t *testing.T) {
+	s := newSite(t)
+	app := s.newApp(t)
+	sc := s.start(t)
+	ignored := func() {
+		for _, signal := range []syscall.Signal{syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGPIPE} {
+			sc.signal(t, signal)
+		}
+	}
+	ignored()
+	app.write(t, numbered(0, 1))
+	sc.printsNumbered(t, 1)
+	sc.drain(t)
+	ignored()
+	app.write(t, numbered(1, 2))
+	sc.printsNumbered(t, 2)
+	sc.endsSoonAfter(t, app.end(t))
+}
+
 // The app is busy, and the signal comes anywhere between its first line and its last.
 func TestNoLineIsLostWheneverTheSignalComes(t *testing.T) {
 	const rounds, lines = 12, 3000
@@ -154,7 +181,7 @@ func TestAppNeverEnds(t *testing.T) {
 		app.letGo(t)
 		sc := s.start(t)
 		sc.drain(t)
-		sc.leavesBehind(t, "not done within 300ms", 0)
+		sc.endsWithNothingLeft(t)
 		assert.Positive(t, app.asked.Load())
 	})
 	t.Run("it hangs", func(t *testing.T) {
@@ -164,7 +191,7 @@ func TestAppNeverEnds(t *testing.T) {
 		app.letGo(t)
 		sc := s.start(t)
 		sc.drain(t)
-		sc.leavesBehind(t, "not done within 300ms", 0)
+		sc.endsWithNothingLeft(t)
 	})
 }
 
@@ -194,12 +221,17 @@ func TestStdoutAndStderrAreOneBlockedPipeDuringTheDrain(t *testing.T) {
 			r, w, err := os.Pipe()
 			require.NoError(t, err)
 			defer r.Close()
-			sc := &sidecar{cmd: s.command()}
+			address := s.takePort(t)
+			sc := &sidecar{cmd: s.command(), address: address}
 			sc.cmd.Stderr = w
 			sc.startWith(t, w)
-			var following message
-			require.NoError(t, json.NewDecoder(r).Decode(&following))
-			sc.address = following.Address
+			eventually(t, "serving", func() bool {
+				conn, err := net.Dial("tcp", address)
+				if err == nil {
+					_ = conn.Close()
+				}
+				return err == nil
+			})
 			sc.becomes(t, "blocked", func(h report) bool { return h.Stdout == "blocked" })
 			sc.signal(t, syscall.SIGTERM)
 			if again {
@@ -251,6 +283,52 @@ func TestStdoutIsReadAgainDuringTheDrain(t *testing.T) {
 	sc.read()
 	require.Equal(t, 0, sc.exits(t), sc.stderr.String())
 	sc.printsNumbered(t, 20_000)
+}
+
+// A reader that is slow, and not gone, gets whole records, and none of them again.
+func TestDrainIsCutShortWhileStdoutIsSlow(t *testing.T) {
+	for name, timeout := range map[string]string{"timeout": "1s", "second signal": "1h"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const lines = 2000
+			s := newSite(t, "DRAIN_TIMEOUT="+timeout)
+			app := s.newApp(t)
+			app.write(t, numbered(0, lines))
+			sc := s.startUnread(t)
+			go sc.readSlowly()
+			sc.becomes(t, "slow", func(h report) bool { return h.LagBytes > 0 && sc.out.lines() > 0 })
+			sc.drain(t)
+			if name == "second signal" {
+				sc.signal(t, syscall.SIGTERM)
+			}
+			sc.exits(t)
+			app.end(t)
+			next := s.start(t)
+			next.signal(t, syscall.SIGTERM)
+			require.Equal(t, 0, next.exits(t))
+			eventually(t, "all that it has printed", func() bool { return sc.out.lines()+next.out.lines() >= lines })
+			_, err := sc.out.Write([]byte(next.out.String()))
+			require.NoError(t, err)
+			sc.printsNumbered(t, lines)
+		})
+	}
+}
+
+// readSlowly reads 60 KB/s for as long as the sidecar runs, and then the rest.
+func (sc *sidecar) readSlowly() {
+	pace := time.NewTicker(50 * time.Millisecond)
+	defer pace.Stop()
+	for part := make([]byte, 3072); ; {
+		select {
+		case <-pace.C:
+		case <-sc.ended:
+		}
+		n, err := sc.stdout.Read(part)
+		_, _ = sc.out.Write(part[:n])
+		if err != nil {
+			return
+		}
+	}
 }
 
 // It ends between two batches: the next one goes on where it has stopped.

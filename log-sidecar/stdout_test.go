@@ -2,8 +2,12 @@ package main
 
 import (
 	"os"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -76,7 +80,7 @@ func TestClosedStdoutIsAnError(t *testing.T) {
 	s.start(t).prints(t, "two")
 }
 
-func TestStdoutThatIsClosedFromTheStartIsAnError(t *testing.T) {
+func TestStdoutWithoutReaderAtTheStartIsAnError(t *testing.T) {
 	s := newSite(t)
 	r, w, err := os.Pipe()
 	require.NoError(t, err)
@@ -84,6 +88,34 @@ func TestStdoutThatIsClosedFromTheStartIsAnError(t *testing.T) {
 	sc := s.startWith(t, w)
 	s.write(t, "one\n")
 	assertStdoutClosed(t, sc)
+}
+
+// Records that go nowhere must not count as printed.
+func TestStdoutClosedBeforeTheStartIsAnError(t *testing.T) {
+	s := newSite(t)
+	s.write(t, "one\n")
+	sc := &sidecar{cmd: s.command()}
+	inShell(t, sc.cmd, `exec "$0" >&-`)
+	sc.cmd.Stderr = &sc.stderr
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	require.NoError(t, err)
+	sc.startWith(t, null)
+	assert.Equal(t, 1, sc.exits(t))
+	assert.Len(t, sc.stderr.messages("stdout is closed"), 1, sc.stderr.String())
+	kept, err := filepath.Glob(s.env["STATE_DIR"] + "/*")
+	require.NoError(t, err)
+	assert.Empty(t, kept)
+	s.start(t).prints(t, "one")
+}
+
+func TestStdoutMayBeDevNull(t *testing.T) {
+	s := newSite(t)
+	s.write(t, "one\n")
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	require.NoError(t, err)
+	sc := s.startWith(t, null)
+	sc.awaitServing(t)
+	eventually(t, "the line", func() bool { return sc.metric(t, "lines_total") == 1 })
 }
 
 func TestStdoutClosedWhileItBlocksIsAnError(t *testing.T) {
@@ -105,6 +137,57 @@ func TestStdoutOnAFullDiskIsAnError(t *testing.T) {
 	s.write(t, "one\n")
 	assert.Equal(t, 1, sc.exits(t))
 	assert.Len(t, sc.stderr.messages("no space left on device"), 1)
+}
+
+// A slow reader gets smaller parts, and never a part of a record that fits into one.
+func TestPartsOfABatch(t *testing.T) {
+	record := strings.Repeat("x", 99) + "\n"
+	for _, test := range []struct {
+		name  string
+		slow  bool
+		batch string
+		most  int
+		whole bool // each part ends with a record
+	}{
+		{"fast", false, fill(record, 200_000), fastPart, true},
+		{"slow", true, fill(record, 200_000), slowPart, true},
+		{"long record, fast", false, fill("x", 200_000) + "\n" + record, fastPart, false},
+		{"long record, slow", true, fill("x", 20_000) + "\n" + record, slowPart, false},
+		{"nothing", true, "", 0, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				parts := &parts{}
+				if test.slow {
+					parts.takes = slowAfter + 1
+				}
+				w := &pacedWriter{w: parts, slow: test.slow}
+				n, err := w.Write([]byte(test.batch))
+				require.NoError(t, err)
+				assert.Equal(t, len(test.batch), n)
+				assert.EqualValues(t, n, w.accepted.Load())
+				assert.Equal(t, test.batch, strings.Join(parts.all, ""))
+				for _, part := range parts.all {
+					assert.LessOrEqual(t, len(part), test.most)
+					assert.True(t, !test.whole || strings.HasSuffix(part, "\n"))
+				}
+			})
+		})
+	}
+}
+
+func fill(pattern string, n int) string { return strings.Repeat(pattern, n/len(pattern)) }
+
+// parts keeps what each write brings.
+type parts struct {
+	all   []string
+	takes time.Duration
+}
+
+func (p *parts) Write(b []byte) (int, error) {
+	time.Sleep(p.takes) // of the bubble's clock
+	p.all = append(p.all, string(b))
+	return len(b), nil
 }
 
 func assertStdoutClosed(t *testing.T, sc *sidecar) {

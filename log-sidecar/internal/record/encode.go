@@ -20,10 +20,10 @@ func isJSON(line []byte) bool {
 	return jsontext.Value(line).IsValid(asRead...) && !isDeep(line)
 }
 
-// isDeep reports whether valid JSON is nested deeper than maxDepth. Nearly no line has
-// enough brackets for that, and counting them takes 5 ns.
+// isDeep reports whether valid JSON is nested deeper than maxDepth. Nearly no line is long
+// enough for that, or has as many brackets.
 func isDeep(valid []byte) bool {
-	if bytes.Count(valid, []byte("["))+bytes.Count(valid, []byte("{")) <= maxDepth {
+	if len(valid) <= 2*maxDepth || bytes.Count(valid, []byte("["))+bytes.Count(valid, []byte("{")) <= maxDepth {
 		return false
 	}
 	depth, inString := 0, false
