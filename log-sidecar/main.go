@@ -135,7 +135,7 @@ func run(ctx context.Context, args []string, lookupEnv func(string) (string, boo
 		ReadTimeout:    5 * time.Second, // for the headers too, and for the next request
 		WriteTimeout:   5 * time.Second,
 		MaxHeaderBytes: 4 << 10, // a probe has some 100 bytes
-		ConnState:      (&connLimit{most: maxConns, active: map[net.Conn]bool{}}).track,
+		ConnState:      (&connections{most: maxConnections, active: map[net.Conn]bool{}}).track,
 		ErrorLog:       slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	defer server.Close() // only after the drain: /health answers until the end

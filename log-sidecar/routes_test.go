@@ -104,17 +104,15 @@ func TestDegradedWhileTheAppIsNotHealthy(t *testing.T) {
 	sc.prints(t, "still followed")
 }
 
-// What speaks no HTTP makes net/http complain to the standard logger; stderr is
-// JSON all the same, as is checked at the end of every test.
+// net/http complains of it at every check, which must not come to stderr.
 func TestAppThatSpeaksNoHTTPIsDegraded(t *testing.T) {
 	s := newSite(t)
 	s.write(t, "one\n")
 	address := greeter(t)
 	s.set("APP_HEALTH_URL=http://" + address)
 	sc := s.start(t)
-	for range 5 {
-		sc.becomes(t, "failing", func(h report) bool { return h.App == "failing" })
-	}
+	sc.becomes(t, "failing", func(h report) bool { return h.App == "failing" })
+	assert.Equal(t, 1, sc.stderr.lines(), sc.stderr.String())
 }
 
 // greeter is the address of something that speaks first, as HTTP servers never do.

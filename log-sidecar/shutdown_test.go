@@ -493,22 +493,26 @@ func TestWriterProcessHoldsTheLog(t *testing.T) {
 	sc.endsSoonAfter(t, time.Now())
 }
 
-// Without a URL the log must have been quiet besides: the app may open it anew.
+// Then the log must have been quiet besides: the app may open it anew.
 func TestAppWithoutHealthURL(t *testing.T) {
-	s := newSite(t)
-	s.write(t, numbered(0, 1))
-	sc := s.start(t)
-	sc.drain(t)
-	var quiet time.Time
-	for i := 1; i < 4; i++ {
-		quiet = time.Now()
-		s.write(t, numbered(i, i+1))
-		sc.printsNumbered(t, i+1)
+	for name, url := range map[string]string{"no URL": "", "URL that never answered": "http://127.0.0.1:1/healthz"} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, "APP_HEALTH_URL="+url)
+			s.write(t, numbered(0, 1))
+			sc := s.start(t)
+			sc.drain(t)
+			var quiet time.Time
+			for i := 1; i < 4; i++ {
+				quiet = time.Now()
+				s.write(t, numbered(i, i+1))
+				sc.printsNumbered(t, i+1)
+			}
+			require.Equal(t, 0, sc.exits(t), sc.stderr.String())
+			t.Logf("exit %v after the last line", sc.endedAt.Sub(quiet).Round(time.Millisecond))
+			assert.Greater(t, sc.endedAt.Sub(quiet), 900*time.Millisecond)
+			sc.printsNumbered(t, 4)
+		})
 	}
-	require.Equal(t, 0, sc.exits(t), sc.stderr.String())
-	t.Logf("exit %v after the last line", sc.endedAt.Sub(quiet).Round(time.Millisecond))
-	assert.Greater(t, sc.endedAt.Sub(quiet), 900*time.Millisecond)
-	sc.printsNumbered(t, 4)
 }
 
 func TestAppWithoutHealthURLHoldsTheLog(t *testing.T) {
