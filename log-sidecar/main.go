@@ -185,7 +185,7 @@ func follow(ctx context.Context, tailer *tail.Tailer, out *pacedWriter, served <
 	ended := endsBatch(tailed, out)
 	left := tailer.Status().Lag
 	if ended && left == 0 {
-		log.Info("stopped, though nobody knows whether more comes", "reason", reason, "lines", tailer.Status().Lines)
+		log.Info("drain cut short: nothing is left behind", "reason", reason, "lines", tailer.Status().Lines)
 		return nil
 	}
 	return fmt.Errorf("drain: %s: %d bytes are left behind", reason, left)

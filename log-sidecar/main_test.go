@@ -219,6 +219,12 @@ func (a *app) hangUp() {
 	})
 }
 
+// isAsked waits until a sidecar knows that the app's port is open.
+func (a *app) isAsked(t *testing.T) {
+	t.Helper()
+	eventually(t, "a connection", func() bool { return a.asked.Load() > 0 })
+}
+
 // end ends the app and returns when that was.
 func (a *app) end(t *testing.T) time.Time {
 	t.Helper()

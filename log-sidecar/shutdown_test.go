@@ -32,7 +32,7 @@ func (sc *sidecar) endsSoonAfter(t *testing.T, appEnded time.Time) {
 func (sc *sidecar) endsWithNothingLeft(t *testing.T) {
 	t.Helper()
 	assert.Equal(t, 0, sc.exits(t), sc.stderr.String())
-	assert.Len(t, sc.stderr.messages("stopped, though"), 1, sc.stderr.String())
+	assert.Len(t, sc.stderr.messages("nothing is left behind"), 1, sc.stderr.String())
 }
 
 // leavesBehind wants exit code 1, and a message that says why and how much.
@@ -47,7 +47,7 @@ func TestAppEndsFirst(t *testing.T) {
 	app := s.newApp(t)
 	sc := s.start(t)
 	app.write(t, "one\n")
-	eventually(t, "the app is known to answer", func() bool { return app.asked.Load() > 0 })
+	app.isAsked(t)
 	app.end(t)
 	asked := time.Now()
 	sc.signal(t, syscall.SIGTERM)
@@ -479,12 +479,13 @@ func TestWriterProcessHoldsTheLog(t *testing.T) {
 	s.runAs(t, nobody)
 	app := s.newApp(t)
 	app.letGo(t)
-	app.hangUp()
 	require.NoError(t, os.Chown(s.log, nobody, nobody))
 	writer := startWriter(t, s.log, nobody)
 	writer.write(t, numbered(0, 1))
 	sc := s.start(t)
 	sc.printsNumbered(t, 1)
+	app.isAsked(t)
+	app.hangUp()
 	sc.drain(t)
 	assert.Never(t, sc.hasEnded, 1500*time.Millisecond, 10*time.Millisecond)
 	writer.write(t, numbered(1, 2))
