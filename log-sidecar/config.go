@@ -50,7 +50,7 @@ func readConfig(e *environment) config {
 	}
 }
 
-const wantStateDir = "a writable directory, or empty"
+const wantStateDir = "a writable directory of its own, or empty"
 
 // mayBeEmpty lists the variables for which empty is a value, not the default.
 var mayBeEmpty = []string{"STATE_DIR", "APP_HEALTH_URL"}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -87,9 +88,9 @@ func TestLogPathMustNotBeADirectory(t *testing.T) {
 }
 
 func TestStateDirMustBeWritable(t *testing.T) {
-	const allowed = "a writable directory, or empty"
-	t.Run("missing", func(t *testing.T) {
-		newSite(t, "STATE_DIR=/no/such/directory").assertRefuses(t, "STATE_DIR", allowed)
+	const allowed = "a writable directory of its own, or empty"
+	t.Run("cannot be made", func(t *testing.T) {
+		newSite(t, "STATE_DIR=/proc/no/such/directory").assertRefuses(t, "STATE_DIR", allowed)
 	})
 	t.Run("a file", func(t *testing.T) {
 		s := newSite(t)
@@ -103,9 +104,14 @@ func TestStateDirMustBeWritable(t *testing.T) {
 		require.NoError(t, os.Chown(s.env["STATE_DIR"], 0, 0))
 		s.assertRefuses(t, "STATE_DIR", allowed)
 	})
-	t.Run("a checkpoint that is a directory", func(t *testing.T) {
+	t.Run("positions that are a directory", func(t *testing.T) {
 		s := newSite(t)
-		require.NoError(t, os.Mkdir(filepath.Join(s.env["STATE_DIR"], "checkpoint"), 0o700))
+		require.NoError(t, os.Mkdir(filepath.Join(s.env["STATE_DIR"], "positions"), 0o700))
+		s.assertRefuses(t, "STATE_DIR", allowed)
+	})
+	t.Run("in use", func(t *testing.T) {
+		s := newSite(t)
+		s.start(t)
 		s.assertRefuses(t, "STATE_DIR", allowed)
 	})
 }
@@ -199,4 +205,34 @@ func TestEmptyValuesAreTheDefaults(t *testing.T) {
 	sc := s.start(t)
 	s.write(t, "one\n")
 	sc.prints(t, "one")
+}
+
+// Whatever the variables hold, either they are all valid, or an error names one of them,
+// its value and what is allowed.
+func FuzzVariables(f *testing.F) {
+	names := []string{
+		"LOG_PATH", "STATE_DIR", "LISTEN_ADDR", "APP_HEALTH_URL", "EXTRA_FIELDS", "MAX_LINE_BYTES", "POLL_INTERVAL", "DRAIN_TIMEOUT",
+	}
+	f.Add("/var/log/app/access.log", "/var/lib/log-sidecar", ":9090", "http://localhost:8080/healthz", "a=b,c=d", "4", "10ms", "0s")
+	f.Add("", "", "", "", "", "", "", "")
+	f.Add("/", "\x00", "localhost:http", "ftp://x", "raw=1", "-1", "1", "-1s")
+	f.Add("a\nb", "..", "[::1]:0", "http://:80", "=,", "1e9", "9999999h", "∞")
+	f.Fuzz(func(t *testing.T, a, b, c, d, e, g, h, i string) {
+		values := map[string]string{}
+		for n, value := range []string{a, b, c, d, e, g, h, i} {
+			values[names[n]] = value
+		}
+		env := &environment{lookup: func(name string) (string, bool) { value, ok := values[name]; return value, ok }}
+		cfg := readConfig(env)
+		if env.err != nil {
+			at := slices.IndexFunc(names, func(name string) bool { return strings.HasPrefix(env.err.Error(), name+"="+values[name]) })
+			require.GreaterOrEqual(t, at, 0, env.err.Error())
+			require.Contains(t, env.err.Error(), ": want ")
+			return
+		}
+		require.NotEmpty(t, cfg.logPath)
+		require.GreaterOrEqual(t, cfg.maxLineBytes, 4)
+		require.GreaterOrEqual(t, cfg.pollInterval, 10*time.Millisecond)
+		require.GreaterOrEqual(t, cfg.drainTimeout, time.Duration(0))
+	})
 }

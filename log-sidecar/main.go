@@ -101,7 +101,7 @@ func run(ctx context.Context, args []string, lookupEnv func(string) (string, boo
 	if env.err != nil {
 		return env.err
 	}
-	log := slog.New(slog.NewJSONHandler(stderr, nil))
+	log := slog.New(&limitedHandler{Handler: slog.NewJSONHandler(stderr, nil)})
 
 	host, err := os.Hostname()
 	if err != nil {
@@ -182,26 +182,20 @@ func follow(ctx context.Context, tailer *tail.Tailer, out *pacedWriter, served <
 		reason = "second signal"
 	}
 	cancel()
-	ended := endsBatch(tailed, out)
-	left := tailer.Status().Lag
-	if ended && left == 0 {
-		log.Info("drain cut short: nothing is left behind", "reason", reason, "lines", tailer.Status().Lines)
-		return nil
-	}
-	return fmt.Errorf("drain: %s: %d bytes are left behind", reason, left)
+	waitForBatch(tailed, out)
+	return fmt.Errorf("drain: %s: %d bytes are left behind", reason, tailer.Status().Lag)
 }
 
-// endsBatch waits until the tailer has printed its last batch and saved that it has, or
+// waitForBatch waits until the tailer has printed its last batch and saved that it has, or
 // the next start prints it again. However slow stdout is, it waits, unless that takes
 // nothing at all.
-func endsBatch(tailed <-chan error, out *pacedWriter) bool {
+func waitForBatch(tailed <-chan error, out *pacedWriter) {
 	for before := int64(-1); before != out.accepted.Load(); {
 		before = out.accepted.Load()
 		select {
 		case <-tailed:
-			return true
+			return
 		case <-time.After(stalledAfter):
 		}
 	}
-	return false
 }

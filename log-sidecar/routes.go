@@ -37,11 +37,12 @@ type report struct {
 	Status         string     `json:"status"`
 	Reasons        []string   `json:"reasons,omitempty"` // why Status is not healthy
 	LinesProcessed int64      `json:"lines_processed"`
-	App            string     `json:"app"`       // healthy, failing or unchecked
-	File           string     `json:"file"`      // missing, open, held or failing
-	Stdout         string     `json:"stdout"`    // open or blocked
-	Watch          string     `json:"watch"`     // inotify or poll
-	LagBytes       int64      `json:"lag_bytes"` // in the log and not yet printed
+	App            string     `json:"app"`            // healthy, failing or unchecked
+	File           string     `json:"file"`           // the live one: missing, open or failing
+	Held           []string   `json:"held,omitempty"` // rotated files that are still written to
+	Stdout         string     `json:"stdout"`         // open or blocked
+	Watch          string     `json:"watch"`          // inotify or poll
+	LagBytes       int64      `json:"lag_bytes"`      // in the log and not yet printed
 	LastLineAt     *time.Time `json:"last_line_at"`
 	Version        string     `json:"version"`
 }
@@ -56,6 +57,7 @@ func (r *routes) health(w http.ResponseWriter, _ *http.Request) {
 		LinesProcessed: status.Lines,
 		App:            "unchecked",
 		File:           status.File,
+		Held:           status.Held,
 		Stdout:         "open",
 		Watch:          "inotify",
 		LagBytes:       status.Lag,
@@ -72,11 +74,11 @@ func (r *routes) health(w http.ResponseWriter, _ *http.Request) {
 			degraded("app: %v", err)
 		}
 	}
-	switch {
-	case status.File == "missing":
+	if status.File == "missing" {
 		degraded("file: %s does not exist", r.cfg.logPath)
-	case status.Error != "":
-		degraded("file: %s", status.Error)
+	}
+	for _, trouble := range status.Troubles {
+		degraded("file: %s", trouble)
 	}
 	blocked := r.printer.Blocked()
 	if blocked > blockedAfter {
@@ -111,9 +113,11 @@ func (r *routes) metrics(w http.ResponseWriter, _ *http.Request) {
 		{"lines_total", "counter", "Lines printed.", status.Lines},
 		{"bytes_total", "counter", "Bytes of the log printed.", status.Bytes},
 		{"lag_bytes", "gauge", "Bytes in the log that are not printed yet.", status.Lag},
-		{"rotations_total", "counter", "Files read to their end and left for the next one.", status.Rotations},
+		{"files", "gauge", "Files of the log that are open: the live one, and rotated ones that may be written to.", status.Followed},
+		{"rotations_total", "counter", "Files printed to their end that are not the live one any more.", status.Rotations},
 		{"truncations_total", "counter", "Times the log was found truncated.", status.Truncations},
-		{"gaps_total", "counter", "Times the file with the checkpoint was gone, so that lines may be missing.", status.Gaps},
+		{"gaps_total", "counter", "Files that went before they were printed to their end, so that lines may be missing.", status.Gaps},
+		{"gap_bytes_total", "counter", "Bytes in those files that were not printed, as far as known.", status.GapBytes},
 		{"malformed_lines_total", "counter", "Lines that were not JSON and were printed as a string.", r.printer.Malformed()},
 		{"split_lines_total", "counter", "Lines longer than MAX_LINE_BYTES, printed in pieces.", status.SplitLines},
 		{"write_blocked_seconds_total", "counter", "Time spent in writes to stdout.", r.printer.Writing().Seconds()},

@@ -29,7 +29,7 @@ func backlog(tb testing.TB, lines int) *Tailer {
 		Sink: discard{}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	require.NoError(tb, err)
-	tb.Cleanup(tailer.reader.back)
+	tb.Cleanup(tailer.close)
 	return tailer
 }
 

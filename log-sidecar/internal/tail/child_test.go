@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -160,7 +161,7 @@ func (p *process) waitFor(lines []string) {
 	require.Eventually(p.t, func() bool {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		return len(p.lines) > 0 && p.lines[len(p.lines)-1] == last
+		return slices.Contains(p.lines[max(0, len(p.lines)-1000):], last)
 	}, 2*patience, time.Millisecond, "not all is printed: %s", p.stderr)
 }
 

@@ -1,9 +1,11 @@
 package tail
 
 import (
-	"context"
 	"errors"
+	"slices"
 	"time"
+
+	"sidecar.example/log-sidecar/internal/logfiles"
 )
 
 const (
@@ -15,77 +17,120 @@ const (
 	drainQuiet = time.Second
 )
 
-// errAborted is returned for a drain that abort has ended.
-var errAborted = errors.New("drain was cut short")
-
 // drain keeps following until nothing more can come, and then prints what is left.
 //
 // This container is told to stop at the same time as the one that writes the log, or
 // before it, and the writer may still have requests to answer. Their lines must not be
 // lost, and any fixed waiting time would be too long or too short. So the drain asks the
-// kernel whether anybody still has the log open for writing, and Ended whether the writer
-// has ended. With both answers it is sure; if one is missing, the log must also have been
-// quiet for a while.
-func (t *Tailer) drain(abort context.Context) error {
+// kernel whether anybody still has a file of the log open for writing, and Ended whether
+// the writer has ended. Where these cannot be sure, the log must also have been quiet for
+// a while.
+func (t *Tailer) drain() error {
+	t.draining, t.size, t.buf = true, drainSize, nil
 	began := time.Now()
+	held := false // somebody was seen to have the log open for writing
 	for {
 		n, err := t.look()
 		if err != nil {
 			return err
 		}
-		if n == 0 && t.writerEnded(began) {
+		ended, open := t.writerEnded(held, began)
+		held = held || open
+		if n == 0 && ended {
 			// Anything written before that answer is in the file by now: look once more.
-			n, err := t.look()
-			if err != nil {
+			t.stale = true
+			if n, err = t.look(); err != nil {
 				return err
 			}
-			if n == 0 && t.retry == 0 && (t.state == atEnd || t.state == missing) {
-				// If the log is being rotated at this moment, follow that first.
-				if err := t.reader.printUnterminated(); !errors.Is(err, errTruncated) && !errors.Is(err, errOvertaken) && !errors.Is(err, errMoving) {
+			if n == 0 && !t.unfinished() {
+				if err := t.finishLive(); !errors.Is(err, errAgain) && !errors.Is(err, errTruncated) {
 					return err
 				}
 			}
 		}
 		select {
 		case <-time.After(drainPause):
-		case <-abort.Done():
+		case <-t.abort.Done():
 			return errAborted
 		}
 	}
 }
 
-// writerEnded reports whether nobody can write to the log any more.
-func (t *Tailer) writerEnded(began time.Time) bool {
-	if t.state == holding || t.state == failing {
-		return false
-	}
-	open, openKnown := t.openForWriting()
-	if open && openKnown {
-		return false
-	}
-	var ended, endedKnown bool
-	if t.cfg.Ended != nil {
-		ended, endedKnown = t.cfg.Ended()
-	}
-	if endedKnown && !ended {
-		return false
-	}
-	if openKnown && endedKnown {
-		// The writer may have opened the log between the two answers.
-		open, openKnown = t.openForWriting()
-		return openKnown && !open
-	}
-	quietSince := t.reader.changed
-	if t.reader.file == nil {
-		quietSince = began
-	}
-	return time.Since(quietSince) >= drainQuiet
+// unfinished reports whether a file is left that is not printed: a rotated one that may be
+// written to, or one that cannot be read.
+func (t *Tailer) unfinished() bool {
+	return t.retry == movingPause || slices.ContainsFunc(t.files, func(f *file) bool {
+		return f.trouble != nil || f.open != nil && !f.Live && (f.listed || t.live() != nil)
+	})
 }
 
-// openForWriting reports whether anybody has the open file open for writing.
-func (t *Tailer) openForWriting() (open, known bool) {
-	if t.reader.file == nil {
-		return false, true
+// writerEnded reports whether nobody can write to the log any more, and whether somebody
+// has it open for writing. held says whether somebody had.
+func (t *Tailer) writerEnded(held bool, began time.Time) (ended, open bool) {
+	open, known := t.openForWriting()
+	if open && known || t.unfinished() {
+		return false, open && known
 	}
-	return writers(t.reader.file)
+	var appEnded, appKnown bool
+	if t.cfg.Ended != nil {
+		appEnded, appKnown = t.cfg.Ended()
+	}
+	if appKnown && !appEnded {
+		return false, false
+	}
+	if known && appKnown && held {
+		// The app may have opened the log between the two answers.
+		open, known = t.openForWriting()
+		return known && !open, open && known
+	}
+	// An app that opens its log for each line, or whose end nobody can tell.
+	quietSince := began
+	if last := t.lastFile(); last != nil {
+		quietSince = last.changed
+	}
+	return time.Since(quietSince) >= t.quiet, false
+}
+
+// lastFile returns the file that changed last, or nil.
+func (t *Tailer) lastFile() *file {
+	if len(t.files) == 0 {
+		return nil
+	}
+	return slices.MaxFunc(t.files, func(a, b *file) int { return a.changed.Compare(b.changed) })
+}
+
+// openForWriting reports whether anybody has a file of the log open for writing.
+func (t *Tailer) openForWriting() (open, known bool) {
+	known = true
+	for _, f := range t.files {
+		if f.open == nil {
+			continue
+		}
+		t.log.Step()
+		open, sure := logfiles.Writers(f.open)
+		if open && sure {
+			return true, true
+		}
+		known = known && sure
+	}
+	return false, known
+}
+
+// finishLive prints what follows the last \n of the files that are still open, without
+// moving their positions: the line may be finished in another life.
+func (t *Tailer) finishLive() error {
+	for _, f := range t.files {
+		if f.open == nil || f.ignored {
+			continue
+		}
+		end, err := logfiles.Stat(f.open)
+		if err != nil {
+			return err
+		}
+		f.limit = end.Size
+		if _, err := t.printUnterminated(f); err != nil {
+			return err
+		}
+	}
+	return nil
 }

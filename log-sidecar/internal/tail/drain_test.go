@@ -47,13 +47,17 @@ func TestADrainIsOverAtOnceWhereTheWriterIsKnownToHaveEnded(t *testing.T) {
 	s := newSite(t)
 	s.cfg.Ended = answer(true, true)
 	w := newWriter(t, s.path)
-	s.run()
 	w.some(10)
-	s.wantSoon(w.lines)
+	s.look()
+	var steps atomic.Int64
+	s.hook = func() { steps.Add(1) }
+	s.run()
+	s.running.stop()
+	s.eventually("it drains", func() bool { return steps.Load() > 100 })
 	w.close()
-	began := time.Now()
-	require.NoError(t, s.stop())
-	require.Less(t, time.Since(began), drainQuiet)
+	closed := time.Now()
+	require.NoError(t, s.ended())
+	require.Less(t, time.Since(closed), drainQuiet)
 }
 
 func TestADrainWaitsUntilTheLogHasBeenQuietWhereNobodyIsAsked(t *testing.T) {
@@ -180,7 +184,7 @@ func TestADrainFollowsARotationInItsLastMoment(t *testing.T) {
 		w.some(5)
 		s.look()
 		w.close()
-		atStep(t, k, func() {
+		atStep(s, k, func() {
 			w.open()
 			w.some(3)
 			w.rotate()
@@ -188,10 +192,11 @@ func TestADrainFollowsARotationInItsLastMoment(t *testing.T) {
 		})
 		ended := make(chan error, 1)
 		tailer := s.tailer
-		abort := t.Context()
-		func() { ended <- tailer.drain(abort) }()
+		tailer.quiet = 10 * time.Millisecond
+		func() { ended <- tailer.drain() }()
 		require.NoError(t, <-ended)
 		// What comes after the drain's last question is another life's.
+		s.hook = func() {}
 		s.look()
 		s.want(w.lines)
 	}

@@ -5,75 +5,89 @@ import (
 	"unicode/utf8"
 )
 
-var newline, carriageReturn = []byte{'\n'}, []byte{'\r'}
+var (
+	newline        = []byte{'\n'}
+	carriageReturn = []byte{'\r'}
+	byteOrderMark  = []byte("\xEF\xBB\xBF")
+	nul            = "\x00"
+)
 
-// deliver hands the complete lines in data to the sink and returns how many bytes it has
-// consumed. It holds back what follows the last \n, except that a line longer than
-// MaxLineBytes is handed on in pieces before its end has come. split says that data
-// begins inside such a line, splitAfter that what follows the n bytes does.
+// cut hands the complete lines in data to the sink and returns how many bytes they take.
+// What follows the last \n is held back, except that a line longer than max bytes is
+// handed on in pieces before its end has come. split says that data begins inside such a
+// line, splitAfter that what follows the n bytes does.
 //
-// Empty lines, a CR before the \n, and NULs before a line (left when a file is truncated
-// under a writer that keeps its offset) are dropped. NULs at the end are held back like a
-// line: some writers extend their file before they write to it.
-func (r *reader) deliver(data []byte, split bool) (n int, splitAfter bool) {
+// Empty lines, a CR before the \n, a byte order mark at the first byte of the file, and
+// NULs before a line (left when a file is truncated under a writer that keeps its offset)
+// are dropped. NULs that no line follows are held back: some writers extend their file
+// before they write to it.
+func (t *Tailer) cut(data []byte, split, first bool) (n int, splitAfter bool) {
+	limit := t.cfg.MaxLineBytes
 	for rest := data; ; {
+		text := rest
 		if !split {
-			line := bytes.TrimLeft(rest, "\x00")
-			if len(line) == 0 && len(rest) <= r.cfg.MaxLineBytes {
-				return len(data) - len(rest), false
+			text = bytes.TrimLeft(rest, nul)
+			if first {
+				text = bytes.TrimPrefix(text, byteOrderMark)
 			}
-			rest = line
 		}
-		line, next, whole := bytes.Cut(rest, newline)
+		line, next, whole := bytes.Cut(text, newline)
 		// Also without a \n: a CR at the end may turn out to be followed by one.
 		line = bytes.TrimSuffix(line, carriageReturn)
-		for len(line) > r.cfg.MaxLineBytes {
+		for len(line) > limit {
 			if !split {
-				r.stats.change(func(s *stats) { s.status.SplitLines++ })
+				t.status.SplitLines++
 			}
-			cut := runeBoundary(line, r.cfg.MaxLineBytes)
-			r.cfg.Sink.Piece(line[:cut], false)
-			line, rest, split = line[cut:], rest[cut:], true
+			at := runeBoundary(line, limit)
+			t.cfg.Sink.Piece(line[:at], false)
+			text, line, split = text[at:], line[at:], true
+			rest = text
 		}
 		switch {
 		case !whole:
 			return len(data) - len(rest), split
 		case split:
-			r.cfg.Sink.Piece(line, true)
-			r.lines++
+			t.cfg.Sink.Piece(line, true)
+			t.lines++
 		case len(line) > 0:
-			r.cfg.Sink.Line(line)
-			r.lines++
+			t.cfg.Sink.Line(line)
+			t.lines++
 		}
-		rest, split = next, false
+		rest, split, first = next, false, false
 	}
 }
 
-// printUnterminated prints what follows the last \n of the open file, without moving the
-// checkpoint.
-func (r *reader) printUnterminated() error {
-	if r.file == nil || r.ended {
-		return nil
+// printUnterminated prints what follows the last \n of f as it is, and returns how many
+// bytes that were. The position stays where it is.
+func (t *Tailer) printUnterminated(f *file) (int, error) {
+	data, more, err := t.fill(f)
+	for more && err == nil {
+		t.grow()
+		data, more, err = t.fill(f)
 	}
-	data, _, err := r.fill()
-	if err != nil || len(data) == 0 {
-		return err
+	if err == nil && bytes.Contains(data, newline) {
+		err = errAgain // it was finished at the last moment
 	}
-	if bytes.Contains(data, newline) {
-		return errMoving // complete lines have come at the last moment: read them first
+	if err != nil {
+		return 0, err
 	}
-	line := bytes.TrimLeft(data, "\x00")
+	line := data
+	if !f.at.Split {
+		line = bytes.TrimLeft(line, nul)
+		if f.atStart() {
+			line = bytes.TrimPrefix(line, byteOrderMark)
+		}
+	}
 	switch {
-	case r.at.Split:
-		r.cfg.Sink.Piece(data, true)
-	case len(line) > 0:
-		r.cfg.Sink.Line(line)
+	case len(line) == 0:
+		return 0, nil
+	case f.at.Split:
+		t.cfg.Sink.Piece(line, true)
 	default:
-		return nil
+		t.cfg.Sink.Line(line)
 	}
-	r.lines++
-	r.ended = true
-	return r.flush()
+	t.lines++
+	return len(data), t.flush()
 }
 
 // runeBoundary returns the last index up to limit where b can be cut without splitting a

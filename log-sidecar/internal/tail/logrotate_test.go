@@ -62,8 +62,7 @@ func logrotate(t *testing.T, how string, reopen func(*writer)) {
 
 func lastSibling(t *testing.T, path string) string {
 	t.Helper()
-	files, err := list(path)
-	require.NoError(t, err)
-	require.GreaterOrEqual(t, len(files), 2)
-	return files[len(files)-2].path
+	paths := siblings(t, path)
+	require.NotEmpty(t, paths)
+	return paths[len(paths)-1]
 }

@@ -5,9 +5,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"sidecar.example/log-sidecar/internal/logfiles"
+	"sidecar.example/log-sidecar/internal/position"
 )
 
 var (
@@ -24,8 +29,11 @@ type model struct {
 	*site
 	w      *writer
 	random *rand.Rand
-	todo   []func() // what is left of what has been begun
-	link   bool     // the log is a symbolic link, which is switched
+	todo   []func()  // what is left of what has been begun
+	link   bool      // the log is a symbolic link, which is switched
+	dated  bool      // rotated names have no order
+	others []*writer // processes that write to the files they have opened
+	made   int       // copies and odd names so far
 	links  int
 	kills  int
 	calm   bool // nothing happens any more
@@ -57,14 +65,14 @@ func (m *model) play() error {
 		m.newTarget()()
 		m.switchLink()
 	}
+	m.dated = m.chance(30)
 	m.w = newWriter(m.t, m.path)
-	step = func() {
+	m.hook = func() {
 		if m.chance(15) {
 			m.act()
 		}
 		m.killAtTimes()
 	}
-	defer func() { step = func() {} }()
 	m.cfg.Sink = modelSink{m}
 	for range 25 {
 		for range m.random.IntN(5) {
@@ -85,7 +93,26 @@ func (m *model) play() error {
 	m.calm = true
 	m.w.close()
 	m.look()
-	return check(m.w.lines, m.sink.printed(), m.kills)
+	for _, w := range append(m.others, m.w) { // though the others have their files open still
+		if err := check(w.lines, linesOf(w, m.sink.printed()), m.kills); err != nil {
+			return fmt.Errorf("writer %q: %w", w.name, err)
+		}
+	}
+	return nil
+}
+
+// linesOf returns those of the lines that w wrote.
+func linesOf(w *writer, lines []string) (own []string) {
+	known := make(map[string]bool, len(w.lines))
+	for _, line := range w.lines {
+		known[line] = true
+	}
+	for _, line := range lines {
+		if known[line] || w.name == "" && !strings.Contains(line, "worker") {
+			own = append(own, line)
+		}
+	}
+	return own
 }
 
 func (m *model) chance(percent int) bool { return !m.calm && m.random.IntN(100) < percent }
@@ -96,6 +123,7 @@ func (m *model) tryToLook() {
 		switch r := recover(); r {
 		case nil:
 		case killed{}:
+			m.say("KILLED")
 			m.kill()
 			m.kills++
 		default:
@@ -105,7 +133,10 @@ func (m *model) tryToLook() {
 	if m.tailer == nil {
 		m.start()
 	}
+	m.tailer.stale = m.tailer.stale || m.chance(50) // an event, or none
+	m.say("look")
 	_, err := m.tailer.look()
+	m.say("looked")
 	require.NoError(m.t, err)
 }
 
@@ -118,7 +149,7 @@ func (m *model) killAtTimes() {
 // A modelSink is stdout: what happens while it blocks happens in Flush.
 type modelSink struct{ m *model }
 
-func (s modelSink) Line(line []byte)              { s.m.sink.Line(line) }
+func (s modelSink) Line(line []byte)              { s.m.say("   print %.14s", line); s.m.sink.Line(line) }
 func (s modelSink) Piece(piece []byte, last bool) { s.m.sink.Piece(piece, last) }
 func (s modelSink) Flush() error {
 	if s.m.chance(10) { // killed before the write
@@ -142,6 +173,7 @@ func (m *model) act() {
 	if m.calm {
 		return
 	}
+	defer m.sayFiles()
 	if len(m.todo) > 0 {
 		next := m.todo[0]
 		m.todo = m.todo[1:]
@@ -149,8 +181,14 @@ func (m *model) act() {
 		return
 	}
 	switch n := m.random.IntN(100); {
-	case n < 40:
+	case n < 28:
 		m.append()
+	case n < 36:
+		m.work()
+	case n < 38 && !m.link:
+		m.backup()
+	case n < 40 && !m.link:
+		m.replace()
 	case n < 50:
 		m.w.piece(fmt.Sprintf("torn-%d-%d ", len(m.w.lines), m.random.IntN(1000)))
 	case n < 60:
@@ -171,6 +209,24 @@ func (m *model) act() {
 		m.endLine()
 		m.w.some(1)
 	}
+}
+
+// say tells what happens where a single sequence is run.
+func (m *model) say(format string, args ...any) {
+	if *seed != 0 {
+		fmt.Printf(format+"\n", args...)
+	}
+}
+
+func (m *model) sayFiles() {
+	if *seed == 0 {
+		return
+	}
+	text := fmt.Sprintf("%d lines", len(m.w.lines))
+	for _, f := range logfiles.New(m.path).List(1).Files {
+		text += fmt.Sprintf(" %s:%d:%d", f.Name, f.ID.Ino, f.Size)
+	}
+	m.say("%s", text)
 }
 
 func (m *model) queue(actions ...func()) { m.todo = append(m.todo, actions...) }
@@ -203,10 +259,71 @@ func (m *model) reopen() {
 }
 
 func (m *model) rename() {
+	if m.dated {
+		m.queue(func() {
+			m.afterATick() // nothing else tells which of two was first
+			require.NoError(m.t, os.Rename(m.path, m.oddName()))
+		}, m.late, m.reopen)
+		return
+	}
 	m.shift()
 	m.queue(func() {
 		require.NoError(m.t, os.Rename(m.path, m.path+".1"))
 	}, m.late, m.reopen)
+}
+
+func (m *model) oddName() string {
+	m.made++
+	return fmt.Sprintf("%s-%08x-%d", m.path, m.random.Uint32(), m.made)
+}
+
+// work has another process write to the file that it has open, whatever that has become,
+// or open the log anew.
+func (m *model) work() {
+	m.endLine()
+	if len(m.others) < 3 && m.random.IntN(4) == 0 {
+		w := newWriter(m.t, m.path)
+		w.name = fmt.Sprintf("worker%d", len(m.others))
+		m.others = append(m.others, w)
+	}
+	if len(m.others) == 0 {
+		return
+	}
+	w := m.others[m.random.IntN(len(m.others))]
+	if m.random.IntN(4) == 0 {
+		w.open()
+	}
+	w.some(1 + m.random.IntN(5))
+}
+
+// backup copies the log, or a rotated file, as somebody may who is about to edit it.
+func (m *model) backup() {
+	from := m.path
+	if paths := siblings(m.t, m.path); len(paths) > 0 && m.random.IntN(3) == 0 {
+		from = paths[m.random.IntN(len(paths))]
+	}
+	m.endLine()
+	if !exists(from) || size(m.t, from) < 2*position.Proof {
+		return // so few bytes could be the same by chance
+	}
+	to := m.oddName()
+	copyFile(m.t, from, to)
+	if m.random.IntN(2) == 0 { // cp -p
+		times := time.Unix(0, look(m.t, from).Modified)
+		require.NoError(m.t, os.Chtimes(to, times, times))
+	}
+}
+
+// replace puts a copy in place of the log, as rsync and editors do. Who has the old file
+// open writes into a file without a name, which a kill would lose: so nobody has.
+func (m *model) replace() {
+	if len(m.others) > 0 || !exists(m.path) || size(m.t, m.path) < 500 {
+		return
+	}
+	m.endLine()
+	copyFile(m.t, m.path, m.dir+"/.tmp")
+	require.NoError(m.t, os.Rename(m.dir+"/.tmp", m.path))
+	m.w.open()
 }
 
 // shift frees .1, one rename at a time.
@@ -228,6 +345,9 @@ func (m *model) shift() {
 // copyTruncate copies in two parts, and nothing is written until it has truncated.
 func (m *model) copyTruncate() {
 	m.shift()
+	if m.dated {
+		return // the copy's name would say nothing
+	}
 	m.queue(func() {
 		m.endLine()
 		content, err := os.ReadFile(m.path)
@@ -268,15 +388,13 @@ func (m *model) switchLink() {
 // The successor is not written in the same tick of the file system's clock, for
 // where the file of the checkpoint is gone, times tell what comes after it.
 func (m *model) delete() {
-	if m.w.torn != "" || check(m.w.lines, m.sink.printed(), m.kills+1) != nil || len(m.w.lines) == 0 {
+	if len(m.others) > 0 || m.w.torn != "" || check(m.w.lines, m.sink.printed(), m.kills+1) != nil || len(m.w.lines) == 0 {
 		return
 	}
 	m.afterATick()
 	if m.random.IntN(2) == 0 || m.link {
-		files, err := scanQuietly(m.path)
-		require.NoError(m.t, err)
-		for _, f := range files[:len(files)-1] {
-			require.NoError(m.t, os.Remove(f.path))
+		for _, path := range siblings(m.t, m.path) {
+			require.NoError(m.t, os.Remove(path))
 		}
 		return
 	}
@@ -284,17 +402,15 @@ func (m *model) delete() {
 	m.w.open()
 }
 
-func (m *model) afterATick() {
-	before := step
-	step = func() {}
-	defer func() { step = before }()
-	afterATick(m.t, m.path)
-}
+func (m *model) afterATick() { afterATick(m.t, m.path) }
 
-// scanQuietly is scan for the model, which is not to be disturbed by itself.
-func scanQuietly(path string) ([]file, error) {
-	before := step
-	step = func() {}
-	defer func() { step = before }()
-	return scan(path)
+// siblings returns the paths of the rotated files.
+func siblings(t testing.TB, path string) (paths []string) {
+	t.Helper()
+	for _, f := range logfiles.New(path).List(1).Files {
+		if !f.Live {
+			paths = append(paths, f.Path)
+		}
+	}
+	return paths
 }

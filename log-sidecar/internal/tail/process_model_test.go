@@ -28,6 +28,8 @@ func TestProcessModel(t *testing.T) {
 
 func playProcess(p *process, random *rand.Rand) error {
 	w := newWriter(p.t, p.path)
+	worker := newWriter(p.t, p.path) // it keeps the file that it has for as long as it likes
+	worker.name = "worker"
 	kills, blocked := 0, false
 	read := func(on bool) {
 		if on == blocked {
@@ -64,9 +66,15 @@ func playProcess(p *process, random *rand.Rand) error {
 	p.start()
 	for range 30 {
 		switch n := random.IntN(100); {
-		case n < 35:
+		case n < 30:
 			endLine()
 			w.some(1 + random.IntN(400))
+		case n < 35:
+			endLine()
+			worker.some(1 + random.IntN(20))
+			if random.IntN(3) == 0 {
+				worker.open()
+			}
 		case n < 45:
 			w.piece(fmt.Sprintf("torn-%d ", random.IntN(1000)))
 		case n < 60:
@@ -77,16 +85,19 @@ func playProcess(p *process, random *rand.Rand) error {
 				w.some(10)
 			}
 		case n < 75:
+			endLine()
+			w.some(3) // fewer bytes could be the same by chance
 			if random.IntN(2) == 0 {
 				caughtUp()
 			}
-			endLine()
 			w.copyTruncate()
 		case n < 80:
 			caughtUp()
+			worker.close() // a kill loses what is written to a file without a name
 			afterATick(p.t, p.path)
 			must(p.t, os.Remove(p.path))
 			w.open()
+			worker.open()
 		case n < 88:
 			if p.cmd == nil {
 				p.start()
@@ -101,10 +112,18 @@ func playProcess(p *process, random *rand.Rand) error {
 			time.Sleep(time.Duration(random.IntN(20)) * time.Millisecond)
 		}
 	}
-	caughtUp()
+	endLine()
+	worker.some(1)
+	caughtUp() // though the worker has its file open still
 	w.close()
+	worker.close()
 	p.end()
-	return check(w.lines, p.printed(), kills)
+	for _, w := range []*writer{w, worker} {
+		if err := check(w.lines, linesOf(w, p.printed()), kills); err != nil {
+			return fmt.Errorf("writer %q: %w", w.name, err)
+		}
+	}
+	return nil
 }
 
 func must(t testing.TB, err error) {

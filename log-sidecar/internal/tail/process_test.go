@@ -82,7 +82,17 @@ func TestKilledAHundredTimesUnderLoad(t *testing.T) {
 			p.kill()
 		}
 	}()
+	worker := newWriter(t, p.path) // it keeps the file that it has for several rotations
+	worker.name = "worker"
+	rotated := 0
 	w.at(3000, func() bool {
+		worker.some(1)
+		if w.n/300 > rotated {
+			if rotated++; rotated%3 == 0 {
+				worker.open()
+			}
+			w.rotate()
+		}
 		select {
 		case <-killed:
 			return true
@@ -95,9 +105,12 @@ func TestKilledAHundredTimesUnderLoad(t *testing.T) {
 	p.start()
 	w.some(1)
 	p.waitFor(w.lines)
+	p.waitFor(worker.lines)
 	w.close()
+	worker.close()
 	p.end()
-	require.NoError(t, check(w.lines, p.printed(), kills))
+	require.NoError(t, check(worker.lines, linesOf(worker, p.printed()), kills))
+	require.NoError(t, check(w.lines, linesOf(w, p.printed()), kills))
 }
 
 func TestABlockedPipeCostsNoMemory(t *testing.T) {

@@ -113,18 +113,3 @@ func TestABatchIsBounded(t *testing.T) {
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, s.sink.flushes, int(info.Size()/readSize))
 }
-
-// afterATick returns when a file written now has a later mtime than this one: the
-// kernel's clock for them may go on by some milliseconds at a time.
-func afterATick(t testing.TB, path string) {
-	t.Helper()
-	before, err := stat(path)
-	require.NoError(t, err)
-	probe := t.TempDir() + "/probe"
-	require.Eventually(t, func() bool {
-		require.NoError(t, os.WriteFile(probe, []byte("x"), 0o600))
-		now, err := stat(probe)
-		require.NoError(t, err)
-		return now.mtime > before.mtime
-	}, patience, 1e6)
-}

@@ -101,6 +101,7 @@ type site struct {
 	cfg     Config
 	sink    *sink
 	log     *syncBuffer
+	hook    func()  // called before each system call that decides something
 	tailer  *Tailer // nil while it is down
 	running *running
 }
@@ -113,7 +114,7 @@ type running struct {
 
 func newSite(t testing.TB) *site {
 	base := t.TempDir()
-	s := &site{t: t, dir: filepath.Join(base, "log"), sink: &sink{}, log: &syncBuffer{}}
+	s := &site{t: t, dir: filepath.Join(base, "log"), sink: &sink{}, log: &syncBuffer{}, hook: func() {}}
 	s.path = filepath.Join(s.dir, "access.log")
 	state := filepath.Join(base, "state")
 	require.NoError(t, os.Mkdir(s.dir, 0o755))
@@ -135,6 +136,7 @@ func (s *site) start() {
 	require.Nil(s.t, s.tailer, "the tailer is up already")
 	tailer, err := New(s.cfg)
 	require.NoError(s.t, err)
+	tailer.log.Hook = func() { s.hook() }
 	s.tailer = tailer
 }
 
@@ -145,12 +147,22 @@ func (s *site) look() {
 		s.start()
 	}
 	for still := 0; still < 2; {
+		s.tailer.stale = true
 		n, err := s.tailer.look()
 		require.NoError(s.t, err)
 		if still++; n > 0 {
 			still = 0
 		}
 	}
+}
+
+// lookUntil looks until a condition holds.
+func (s *site) lookUntil(what string, holds func() bool) {
+	s.t.Helper()
+	s.eventually(what, func() bool {
+		s.look()
+		return holds()
+	})
 }
 
 // kill ends a tailer that is not running as SIGKILL does: nothing is saved.
@@ -162,13 +174,7 @@ func (s *site) kill() {
 		s.running = nil
 	}
 	if s.tailer != nil {
-		s.tailer.watch.close()
-		for s.tailer.reader.file != nil {
-			s.tailer.reader.back()
-		}
-		if file := s.tailer.reader.store.file; file != nil {
-			_ = file.Close()
-		}
+		s.tailer.close()
 		s.tailer = nil
 	}
 }

@@ -2,8 +2,11 @@ package tail
 
 import (
 	"os"
-	"sync"
+	"slices"
+	"strings"
 	"time"
+
+	"sidecar.example/log-sidecar/internal/logfiles"
 )
 
 // Status is a snapshot of a Tailer.
@@ -11,85 +14,156 @@ type Status struct {
 	Lines       int64 // printed; a line in pieces counts once
 	Bytes       int64 // printed, of the log
 	Lag         int64 // bytes in the log that are not printed yet
-	Rotations   int64 // files read to their end and left for the next one
+	Rotations   int64 // files printed to their end that are not the live one any more
 	Truncations int64
 	SplitLines  int64 // lines longer than MaxLineBytes
-	Gaps        int64 // starts without the checkpoint's file: lines may be missing
+	Gaps        int64 // files that went before they were printed to their end
+	GapBytes    int64 // bytes in those, as far as known
 
 	LastLine time.Time // when the last line was printed; zero: none yet
 	LastLook time.Time // when the loop was last known to be running
 	Polling  bool      // file events are unavailable
-	File     string    // missing, open, held or failing
-	Error    string    // why it is failing, or has been held for long
+	File     string    // the live file: missing, open or failing
+	Followed int       // files that are open
+	Held     []string  // rotated files that a process still has open for writing
+	Troubles []string  // what cannot be read, and why
+
+	opened map[logfiles.ID]progress
+	atRest map[logfiles.ID]int64 // how far files that are not open are printed
 }
 
-// stats is what the goroutine in Run shares with others.
-type stats struct {
-	mu     sync.Mutex // protects following; never held while something may block
-	status Status     // except Polling; Lag is measured when asked for
-	file   *os.File   // the one being read; nil: none
-	id     fileID     // of file or, without one, of the file with the checkpoint
-	offset int64      // up to which it is printed
+// progress is how far a file that is open is printed.
+type progress struct {
+	offset int64
+	file   *os.File // it may be closed meanwhile
 }
 
-func (s *stats) change(f func(*stats)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	f(s)
+// States of the live file.
+const (
+	missing = "missing"
+	atEnd   = "open"
+	failing = "failing"
+)
+
+// maxTroubles is how many troubles are told; a directory can have any number of files.
+const maxTroubles = 10
+
+// report tells what this look has found wrong, and publishes the status.
+func (t *Tailer) report() {
+	s := &t.status
+	s.Troubles, s.Held, s.Followed = slices.Clone(t.troubles), nil, 0
+	for _, f := range t.files {
+		switch {
+		case f.trouble != nil:
+			s.Troubles = append(s.Troubles, f.trouble.Error())
+		case f.open != nil:
+			s.Followed++
+		}
+		if !f.held.IsZero() {
+			s.Held = append(s.Held, f.Name)
+		}
+	}
+	if len(s.Troubles) > maxTroubles {
+		s.Troubles = append(s.Troubles[:maxTroubles], "and more")
+	}
+	for _, trouble := range s.Troubles {
+		if !slices.Contains(t.said, trouble) {
+			t.cfg.Log.Error("the log cannot be read: retrying", "error", trouble)
+		}
+	}
+	if t.said = s.Troubles; len(t.said) > 0 {
+		t.comeBack(t.cfg.PollInterval)
+	}
+	if t.listed {
+		s.atRest = make(map[logfiles.ID]int64, len(t.files))
+		for _, f := range t.files {
+			if f.open == nil {
+				s.atRest[f.ID] = f.Size - f.unread()
+			}
+		}
+	}
+	t.publish()
+}
+
+// publish makes a copy of the status known to other goroutines.
+func (t *Tailer) publish() {
+	s := t.status
+	s.LastLook = time.Now()
+	switch live := t.live(); {
+	case live != nil && live.trouble == nil:
+		s.File = atEnd
+	case live != nil || len(t.troubles) > 0:
+		s.File = failing
+	default:
+		s.File = missing
+	}
+	s.opened = make(map[logfiles.ID]progress, s.Followed+1)
+	for _, f := range t.files {
+		if f.open != nil {
+			s.opened[f.ID] = progress{f.start(), f.open}
+		}
+	}
+	t.snapshot.Store(&s)
 }
 
 // lagPatience is how long Status waits for a file system that hangs.
 const lagPatience = 300 * time.Millisecond
 
 // Status may be called from any goroutine. It answers even while the sink blocks or the
-// file system hangs; in the latter case with the last lag measured.
+// file system hangs; in the latter case with the lag as far as the loop knows it.
 func (t *Tailer) Status() Status {
+	s := *t.snapshot.Load()
+	waker := t.waker.Load()
+	s.Polling = waker == nil || waker.Polling()
+	measured := make(chan int64, 1)
 	if t.measuring.TryLock() {
-		measured := make(chan struct{})
 		go func() {
-			t.measureLag()
-			t.measuring.Unlock()
-			close(measured)
+			defer t.measuring.Unlock()
+			measured <- s.lag(t.log.List(1).Files)
 		}()
 		select {
-		case <-measured:
+		case s.Lag = <-measured:
+			return s
 		case <-time.After(lagPatience):
 		}
 	}
-	t.stats.mu.Lock()
-	defer t.stats.mu.Unlock()
-	status := t.stats.status
-	status.Polling = t.watch.polling.Load()
-	return status
+	s.Lag = s.lag(nil)
+	return s
 }
 
-// measureLag measures how many bytes of the log are not printed. It asks the file system
-// itself, because the goroutine in Run cannot while the sink blocks.
-func (t *Tailer) measureLag() {
-	t.stats.mu.Lock()
-	file, id, offset := t.stats.file, t.stats.id, t.stats.offset
-	t.stats.mu.Unlock()
-	files, err := scan(t.cfg.Path)
-	if err != nil {
-		return
-	}
-	var lag int64
-	found := id == fileID{} // until found, only the live file is sure to come after it
-	for _, f := range files {
-		switch {
-		case f.id == id:
-			found, lag = true, max(0, f.size-offset)
-		case found || f.live:
-			lag += f.size
+// lag returns how many bytes are not printed, given the files as they are now. It asks the
+// file system itself, because the loop cannot while the sink blocks.
+func (s *Status) lag(files []logfiles.File) (lag int64) {
+	listed := make(map[logfiles.ID]bool, len(files))
+	for i := range files {
+		f := &files[i]
+		listed[f.ID] = true
+		if at, ok := s.opened[f.ID]; ok {
+			lag += max(0, f.Size-at.offset)
+		} else {
+			lag += max(0, f.Size-s.atRest[f.ID])
 		}
 	}
-	if !found && file != nil { // deleted, but still open
-		if info, err := file.Stat(); err == nil {
-			lag += max(0, info.Size()-offset)
+	for id, at := range s.opened {
+		if listed[id] {
+			continue
+		}
+		if info, err := at.file.Stat(); err == nil { // it has no name any more, or no name was asked for
+			lag += max(0, info.Size()-at.offset)
 		}
 	}
-	t.stats.change(func(s *stats) { s.status.Lag = lag })
+	return lag
 }
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// Error returns the troubles as one text.
+func (s Status) Error() string { return strings.Join(s.Troubles, "; ") }
 
 // LongestWait returns the longest time that the loop sleeps if nothing happens.
 func (t *Tailer) LongestWait() time.Duration { return restTicks * t.cfg.PollInterval }

@@ -10,15 +10,14 @@ import (
 
 // atStep has fault run before the k-th system call from now on that the tailer
 // decides on. It is for tests that look, not for ones that run.
-func atStep(t testing.TB, k int, fault func()) (done func() bool) {
+func atStep(s *site, k int, fault func()) (done func() bool) {
 	n := 0
-	step = func() {
+	s.hook = func() {
 		if n++; n == k {
-			step = func() {}
+			s.hook = func() {}
 			fault()
 		}
 	}
-	t.Cleanup(func() { step = func() {} })
 	return func() bool { return n >= k }
 }
 
@@ -32,7 +31,7 @@ func betweenAnyTwoCalls(t *testing.T, prepare func(*site, *writer), fault func(*
 			s := newSite(t)
 			w := newWriter(t, s.path)
 			prepare(s, w)
-			done := atStep(t, k, func() { fault(s, w) })
+			done := atStep(s, k, func() { fault(s, w) })
 			s.look()
 			if reached = done(); !reached {
 				return
@@ -213,7 +212,7 @@ func TestAKillBetweenAnyTwoSystemCalls(t *testing.T) {
 					s := newSite(t)
 					w := newWriter(t, s.path)
 					prepare(s, w)
-					done := atStep(t, k, func() { panic("killed") })
+					done := atStep(s, k, func() { panic("killed") })
 					func() {
 						defer func() { _ = recover() }()
 						s.look()

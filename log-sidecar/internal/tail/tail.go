@@ -1,23 +1,30 @@
-// Package tail follows a log file without losing a line, and without repeating any except
-// the last batch after a kill: through rotation by rename, copytruncate, deletion,
-// restarts and a sink that blocks. It does not know what the lines mean or where they go.
+// Package tail follows a log without losing a line, and without repeating any except the
+// last batch after a kill: through rotation by rename, copytruncate, deletion, restarts, a
+// sink that blocks and processes that keep writing to old files. It does not know what the
+// lines mean or where they go.
+//
+// For each file of the log it remembers how far that has been printed. A look prints what
+// has come since, in every file, the oldest first. So a rotation is nothing special: it
+// gives a file another name.
 //
 // One goroutine owns all of the state. It never relies on what an event says, only on
-// what the file system says: each look asks which files there are, continues from the
-// checkpoint, and finishes each file before starting the next. Whether an event or a
-// timer started the look affects only when it happens.
+// what the file system says; an event affects only when it looks.
 package tail
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"io/fs"
 	"log/slog"
-	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"sidecar.example/log-sidecar/internal/logfiles"
+	"sidecar.example/log-sidecar/internal/position"
+	"sidecar.example/log-sidecar/internal/wake"
 )
 
 // A Sink receives lines, in order, from one goroutine. The slices are valid only until
@@ -35,7 +42,7 @@ type Sink interface {
 // Config configures a Tailer. StateDir may be empty and Ended nil; the rest is required.
 type Config struct {
 	Path         string        // the file to follow; it need not exist, nor its directory
-	StateDir     string        // directory of the checkpoint; empty keeps none
+	StateDir     string        // directory of the positions; empty keeps none
 	MaxLineBytes int           // longer lines go to the sink in pieces
 	PollInterval time.Duration // how often to look while file events are unavailable
 	Sink         Sink
@@ -58,82 +65,103 @@ const (
 	// pauses between rounds grow, up to this one.
 	maxPause = 37 * time.Millisecond
 
-	// letGoAfter is how long a rotated file must have been quiet before it is left, if
+	// quietFor is how long a rotated file must have been quiet before it is put to rest, if
 	// the kernel does not say whether anybody can still write to it.
-	letGoAfter = 5 * time.Second
+	quietFor = 5 * time.Second
 
-	// heldLong is how long a rotated file may be held before that counts as an error: its
-	// writer was not told to open the new one, or it is not the writer of this log.
-	heldLong = 30 * time.Second
+	// readings is how often the directory is read until two readings agree.
+	readings = 3
+
+	// maxMoving is how long a rotation may go on before its files are followed as they are
+	// found.
+	maxMoving = time.Second
 
 	// movingPause gives a rotation in progress time to finish.
 	movingPause = 5 * time.Millisecond
-)
 
-// A state is the outcome of a look.
-type state string
-
-const (
-	missing state = "missing" // there is no live file, and nothing older to read
-	atEnd   state = "open"    // at the end of the live file
-	holding state = "held"    // at the end of a rotated file that may still be written to
-	failing state = "failing" // an error; the look will be retried
+	// maxGone is how many positions are kept of files that are gone. They may come back: a
+	// symbolic link is switched back, a volume is mounted again, a backup is restored.
+	maxGone = 256
 )
 
 // A Tailer follows one log.
 type Tailer struct {
-	cfg   Config
-	watch *watch
-	stats stats
-
-	measuring sync.Mutex // held while the lag is measured
+	cfg       Config
+	log       *logfiles.Log
+	store     *position.Store
+	snapshot  atomic.Pointer[Status]
+	measuring sync.Mutex                 // held while the lag is measured
+	waker     atomic.Pointer[wake.Waker] // nil before Run
 
 	// owned by the goroutine in Run
-	reader  reader
-	ahead   []file // the settled files that come after the open one
-	state   state
-	trouble string        // Status.Error: what is wrong; empty: nothing
-	resumed bool          // the stored checkpoint, if any, has been looked for
-	heldAt  time.Time     // while holding: since when the open file has been held
-	retry   time.Duration // look again after this even without an event; 0: no hurry
-	alarm   *alarm        // nil outside Run
+	files    []*file       // of the log, oldest first; the live one, if there is one, is last
+	gone     []goneFile    // files of which only the position is left, oldest first
+	order    int64         // of the newest file
+	stale    bool          // the directory may have changed since it was listed
+	listed   bool          // this look has listed it
+	complete bool          // all of it was listed, at least once
+	moving   time.Time     // since when files have been renamed without a pause; zero: they are not
+	retry    time.Duration // look again after this even without an event; 0: no hurry
+	abort    context.Context
+	draining bool
+	quiet    time.Duration // drainQuiet; tests have less time
+
+	status   Status   // published as a copy
+	troubles []string // of the directory, when it was last listed
+	said     []string // the troubles that were logged last
+	unsaved  bool     // the last save failed
+	lines    int64    // handed to the sink since the last Flush
+
+	buf    []byte // the bytes before a start, and those after it
+	before int    // how many of those before
+	size   int    // of a batch
 }
 
-// New returns a Tailer that continues from the checkpoint in cfg.StateDir. It fails only
+// New returns a Tailer that continues from the positions in cfg.StateDir. It fails only
 // if StateDir cannot be used.
 func New(cfg Config) (*Tailer, error) {
-	cfg.Path = filepath.Clean(cfg.Path) // like the paths of its siblings
-	store, at, err := openStore(cfg.StateDir)
-	switch {
-	case errors.Is(err, errDamaged):
-		cfg.Log.Warn("starting without a checkpoint: lines may be printed again", "error", err.Error())
-	case err != nil:
+	store, loaded, err := position.Open(cfg.StateDir, cfg.Path)
+	if err != nil {
 		return nil, err
 	}
-	t := &Tailer{cfg: cfg, watch: newWatch(cfg.Path, cfg.Log), resumed: at.isZero()}
-	t.reader = reader{cfg: &t.cfg, store: store, stats: &t.stats, place: place{at: at}}
-	t.reader.moved()
-	t.setState(missing, "")
+	t := &Tailer{cfg: cfg, log: logfiles.New(cfg.Path), store: store, stale: true, abort: context.Background(), size: readSize, quiet: drainQuiet}
+	if loaded.SetAside != "" {
+		cfg.Log.Warn("the state is of another version, or damaged: lines may be printed again", "kept", loaded.SetAside)
+	}
+	if loaded.Damaged > 0 {
+		cfg.Log.Warn("positions are damaged: lines of their files may be printed again", "positions", loaded.Damaged)
+	}
+	if loaded.OtherLog && len(loaded.Positions) > 0 {
+		cfg.Log.Warn("the state is of another log: only files that were printed already go on where they were", "path", cfg.Path)
+	}
+	t.status.atRest = map[logfiles.ID]int64{}
+	slices.SortFunc(loaded.Positions, func(a, b position.Position) int { return cmp.Compare(a.Order, b.Order) })
+	for _, at := range loaded.Positions {
+		t.order = max(t.order, at.Order)
+		t.gone = append(t.gone, goneFile{at: at, unread: unknown, expected: !loaded.OtherLog && !at.Done})
+		t.status.atRest[at.ID] = at.Offset
+	}
+	t.publish()
 	return t, nil
 }
 
 // Run follows the log until ctx is done, then drains it: it returns nil once everything
 // is printed and nobody can write any more, and an error if abort is done before that, or
 // if the sink fails.
-func (t *Tailer) Run(ctx, abort context.Context) (err error) {
-	defer t.watch.close()
-	if t.alarm, err = newAlarm(); err != nil {
+func (t *Tailer) Run(ctx, abort context.Context) error {
+	waker, err := wake.New(t.cfg.Log, t.matters)
+	if err != nil {
 		return err
 	}
-	defer t.alarm.Close()
+	t.waker.Store(waker)
+	defer t.close()
+	t.abort = abort
 	var (
 		rest time.Duration // pause before the next look while there is activity
 		last time.Time     // of the latest activity: an event, or something printed
 	)
-	for woken, renew := false, true; ctx.Err() == nil; {
-		if renew || t.state != atEnd {
-			t.watch.renew() // before the look, so that no change falls between the two
-		}
+	for woken := false; ctx.Err() == nil; {
+		began := time.Now()
 		n, err := t.look()
 		if err != nil {
 			return err
@@ -141,16 +169,17 @@ func (t *Tailer) Run(ctx, abort context.Context) (err error) {
 		if n > 0 || woken {
 			rest, last = nextRest(rest, last)
 			if rest > 0 {
-				t.alarm.Reset(rest)
-				<-t.alarm.C // do not read events meanwhile: the kernel merges unread ones
-				woken, renew = false, false
+				// Where files are renamed all the time, listing them must not take all of
+				// the CPU.
+				waker.Pause(max(rest, min(2*time.Since(began), t.cfg.PollInterval)))
+				woken = false
 				continue
 			}
 		}
-		woken = t.wait(ctx)
-		renew = !woken
+		woken = waker.Wait(ctx, t.nextLook())
+		t.stale = t.stale || !woken
 	}
-	return t.drain(abort)
+	return t.drain()
 }
 
 // nextRest returns the pause that follows this activity, and its time: no pause after a
@@ -163,191 +192,295 @@ func nextRest(rest time.Duration, last time.Time) (time.Duration, time.Time) {
 	return min(max(2*rest, time.Millisecond), maxPause), now
 }
 
-// wait waits until it is time to look again, and reports whether an event ended the wait.
-func (t *Tailer) wait(ctx context.Context) bool {
+// nextLook returns how long to wait for an event.
+func (t *Tailer) nextLook() time.Duration {
 	d := t.LongestWait()
-	if t.watch.polling.Load() || t.state != atEnd {
+	if t.waker.Load().Polling() || t.live() == nil {
 		d = t.cfg.PollInterval
 	}
 	if t.retry > 0 {
 		d = min(d, t.retry)
 	}
-	t.alarm.Reset(d)
-	events, errs := t.watch.channels()
-	select {
-	case <-events:
-		t.watch.skip()
-		return true
-	case err := <-errs:
-		t.watch.failed(err)
-		return true
-	case <-t.alarm.C:
-	case <-ctx.Done():
-	}
-	return false
+	return d
 }
 
-// look prints everything there is to print, through as many files as there are, and
-// returns how many bytes it printed.
-func (t *Tailer) look() (int64, error) {
-	t.retry = 0
-	before := t.reader.printed
-	for range 1000 { // files at a time: the caller must get to see that ctx is done
-		again, err := t.lookOnce()
-		if err != nil {
-			t.ahead = nil // the files may have changed since they were listed
-		}
-		switch {
-		case errors.Is(err, errSink):
-			return 0, err
-		case errors.Is(err, errMoving):
-			t.retry = movingPause
-			return t.reader.printed - before, nil
-		case errors.Is(err, errTruncated):
-			t.stats.change(func(s *stats) { s.status.Truncations++ })
-			t.cfg.Log.Info("the log was truncated", "path", t.reader.file.Name(), "offset", t.reader.at.Offset)
-			t.reader.back()
-		case errors.Is(err, errOvertaken):
-			t.reader.back()
-		case err != nil:
-			t.fail(err)
-			return t.reader.printed - before, nil
-		case !again:
-			return t.reader.printed - before, nil
-		}
-	}
-	return t.reader.printed - before, nil
-}
-
-// lookOnce reads the open file to its end and moves on to the next one. It reports
-// whether there is more to do: then it must be called again.
-func (t *Tailer) lookOnce() (again bool, err error) {
-	r := &t.reader
-	if r.file != nil {
-		if err := r.read(); err != nil {
-			return false, err
-		}
-		if len(t.ahead) > 0 && t.ahead[0].isUnchanged() {
-			return t.letGo(func() error { return t.goOn(t.ahead) })
-		}
-		switch live, err := stat(t.cfg.Path); {
-		case err == nil && live.id == r.at.ID:
-			t.setState(atEnd, "")
-			return false, nil
-		case err != nil && !errors.Is(err, fs.ErrNotExist):
-			return false, err
-		}
-	}
-	files, err := list(t.cfg.Path)
-	if err != nil {
-		return false, err
-	}
-	if r.before != nil && !slices.ContainsFunc(files, func(f file) bool { return f.id == r.at.ID }) {
-		return t.letGo(t.giveUp)
-	}
-	holder, after, err := locate(files, &r.at)
-	if err != nil {
-		return false, err
-	}
-	if r.file == nil && holder != nil {
-		if err := r.resume(holder); err != nil {
-			return false, err
-		}
-		t.resumed = true
-		t.expect(after)
-		return true, nil
-	}
-	if !t.resumed {
-		t.resumed = true
-		t.stats.change(func(s *stats) { s.status.Gaps++ })
-		t.cfg.Log.Warn("no file matches the checkpoint: lines may be missing", "offset", r.at.Offset)
-	}
-	switch {
-	case len(after) == 0:
-		t.setState(missing, "")
-		return false, nil
-	case r.file == nil:
-		return true, t.goOn(after)
-	default:
-		return t.letGo(func() error { return t.goOn(after) })
-	}
-}
-
-// expect remembers the settled files that come next, so that moving through many files
-// does not list and check all of them each time.
-func (t *Tailer) expect(after []file) {
-	t.ahead = slices.DeleteFunc(after, func(f file) bool { return !f.settled })
-}
-
-// goOn moves on to the first file of after.
-func (t *Tailer) goOn(after []file) error {
-	if err := t.reader.next(&after[0]); err != nil {
-		return err
-	}
-	t.expect(after[1:])
-	return nil
-}
-
-// giveUp leaves the open file, which was deleted before it had a line. What comes next is
-// found from the place before it, because an empty file says nothing about that.
-func (t *Tailer) giveUp() error {
-	if err := t.reader.printUnterminated(); err != nil {
-		return err
-	}
-	t.stats.change(func(s *stats) { s.status.Rotations++ })
-	t.reader.back()
-	return nil
-}
-
-// letGo leaves the open file, which has been read and is no longer the live one, but only
-// when nobody can write to it any more, and it has been read once more since that became
-// certain.
-func (t *Tailer) letGo(leave func() error) (again bool, err error) {
-	if t.isHeld() {
-		return false, nil
-	}
-	before := t.reader.printed
-	if err := t.reader.read(); err != nil || t.reader.printed > before {
-		return true, err
-	}
-	return true, leave()
-}
-
-// isHeld reports whether somebody may still write to the open file, which is no longer
-// the live one.
-func (t *Tailer) isHeld() bool {
-	r := &t.reader
-	written, known := writers(r.file)
-	if known && !written || !known && time.Since(r.changed) >= letGoAfter {
-		t.heldAt = time.Time{}
+// matters reports whether a file with this path concerns the log. Only a write to a file
+// that is read anyway does not make it necessary to list them again.
+func (t *Tailer) matters(path string, written bool) bool {
+	name := path[strings.LastIndexByte(path, '/')+1:]
+	if name != "" && !t.log.Has(name) {
 		return false
 	}
-	if t.state != holding || t.heldAt.IsZero() { // the last look did not end here, or let another file go
-		t.heldAt = time.Now()
+	open := func(f *file) bool { return f.open != nil && f.Name == name }
+	if !written || !slices.ContainsFunc(t.files, open) {
+		t.stale = true
 	}
-	held, trouble := time.Since(t.heldAt), ""
-	if held > heldLong {
-		trouble = fmt.Sprintf("%s was rotated, but a process has kept it open for writing for %s since", r.file.Name(), held.Round(time.Second))
-	}
-	t.setState(holding, trouble)
-	// The writer's close causes no event here. Ask often at first, then less and less.
-	t.retry = min(max(held/2, 2*movingPause), t.cfg.PollInterval)
 	return true
 }
 
-func (t *Tailer) setState(s state, trouble string) {
-	t.state, t.trouble = s, trouble
-	t.stats.change(func(stats *stats) {
-		stats.status.LastLook = time.Now()
-		stats.status.File, stats.status.Error = string(s), trouble
-	})
+// look prints everything there is to print, and returns how many bytes of the log that
+// were.
+func (t *Tailer) look() (int64, error) {
+	t.retry = 0
+	before := t.status.Bytes
+	var err error
+	for range 20 {
+		if err = t.lookOnce(); !errors.Is(err, errAgain) {
+			break
+		}
+		t.stale = true
+	}
+	if errors.Is(err, errMoving) || errors.Is(err, errAgain) {
+		t.stale, t.retry, err = true, movingPause, nil
+	}
+	t.report()
+	return t.status.Bytes - before, err
 }
 
-// fail logs err, unless it was the last one too, and schedules a retry.
-func (t *Tailer) fail(err error) {
-	if t.trouble != err.Error() {
-		t.cfg.Log.Error("the log cannot be read: retrying", "error", err.Error())
+// lookOnce returns errAgain if the files have changed meanwhile.
+func (t *Tailer) lookOnce() error {
+	t.listed = false
+	live, err := t.log.Live()
+	if was := t.live(); t.stale || err != nil || was == nil || was.ID != live.ID {
+		if err := t.list(); err != nil {
+			return err
+		}
+	} else {
+		was.see(&live)
 	}
-	t.retry = t.cfg.PollInterval
-	t.setState(failing, err.Error())
+	// How far to read is asked of the newest file first, and then printed up to there from
+	// the oldest on. So what a process wrote to an older file before its first line in a
+	// newer one comes before that line, even while the older one grows.
+	for _, f := range slices.Backward(t.files) {
+		if err := t.measure(f); err != nil {
+			return err
+		}
+	}
+	for _, f := range t.files {
+		if f.limit < 0 {
+			continue
+		}
+		if err := t.follow(f); err != nil {
+			return err
+		}
+		if t.aborted() {
+			return errAborted
+		}
+	}
+	for _, f := range t.files {
+		if f.twin && f.open != nil { // its original is printed by now
+			if err := t.check(f, t.adopt(f)); err != nil {
+				return err
+			}
+		}
+	}
+	for i := len(t.files) - 1; i >= 0; i-- { // letGo may remove it
+		// Not before the live one was read, which may have replaced it.
+		if f := t.files[i]; !f.listed && f.open != nil {
+			if err := t.check(f, t.letGo(f)); err != nil {
+				return err
+			}
+		}
+	}
+	if t.listed {
+		t.settle()
+	}
+	return nil
+}
+
+// live returns the live file, or nil.
+func (t *Tailer) live() *file {
+	if len(t.files) > 0 && t.files[len(t.files)-1].Live {
+		return t.files[len(t.files)-1]
+	}
+	return nil
+}
+
+// measure sets how far f is to be read in this look; less than 0 is not at all.
+func (t *Tailer) measure(f *file) error {
+	f.limit = -1
+	switch {
+	case f.Live && f.open != nil: // lookOnce has just seen it
+		f.limit = f.Size
+	case f.open != nil:
+		t.log.Step()
+		now, err := logfiles.Stat(f.open)
+		if err != nil {
+			return t.fail(f, err)
+		}
+		now.Path, now.Name = f.Path, f.Name
+		f.see(&now)
+		f.limit = f.Size
+	case f.trouble != nil && !t.listed: // it is tried again when they are listed
+	case f.rest == nil || !f.rest.Same(&f.File):
+		size, err := t.log.Size(&f.File)
+		if errors.Is(err, logfiles.ErrMoved) {
+			return errAgain
+		}
+		if err != nil {
+			return t.fail(f, err)
+		}
+		f.limit = size
+	}
+	return nil
+}
+
+// follow prints what has come in f since the last look, and puts it to rest if nothing
+// more can come.
+func (t *Tailer) follow(f *file) error {
+	if f.open == nil {
+		opened, err := t.log.Open(&f.File)
+		if errors.Is(err, logfiles.ErrMoved) {
+			return errAgain
+		}
+		if err != nil {
+			return t.fail(f, err)
+		}
+		f.open, f.trouble, f.ignored = opened, nil, false
+	}
+	err := t.adopt(f)
+	waits := false
+	if err == nil && !f.Live {
+		waits, err = t.waits(f)
+	}
+	if waits || err != nil {
+		return t.check(f, err)
+	}
+	if !f.ignored {
+		err = t.read(f)
+	}
+	if err == nil && !f.Live && f.listed {
+		err = t.letGo(f)
+	}
+	return t.check(f, err)
+}
+
+// check handles an error in reading f, and returns what the whole look has to know.
+func (t *Tailer) check(f *file, err error) error {
+	if errors.Is(err, errTruncated) {
+		t.lose(f)
+		return errAgain
+	}
+	return t.fail(f, err)
+}
+
+// fail remembers that f cannot be read: that is no reason not to read the others. Errors
+// that do not concern f alone are returned.
+func (t *Tailer) fail(f *file, err error) error {
+	if err == nil || errors.Is(err, errAgain) || errors.Is(err, errMoving) || errors.Is(err, errAborted) || errors.Is(err, errSink) {
+		return err
+	}
+	f.trouble = err
+	f.close()
+	return nil
+}
+
+// letGo puts a rotated file to rest, but only when nobody can write to it any more, and
+// it has been read once more since that became certain.
+func (t *Tailer) letGo(f *file) error {
+	if !f.listed && t.live() == nil {
+		return nil // it was deleted or moved away, and may be all that there is
+	}
+	now := time.Now()
+	if wait := t.patience(f, now); !f.held.IsZero() && now.Sub(f.asked) < wait {
+		t.comeBack(wait)
+		return nil
+	}
+	t.log.Step()
+	written, known := logfiles.Writers(f.open)
+	if known && written || !known && now.Sub(f.changed) < quietFor {
+		f.asked = now
+		if f.held.IsZero() {
+			f.held = now
+		}
+		t.comeBack(t.patience(f, now))
+		return nil
+	}
+	t.log.Step()
+	end, err := logfiles.Stat(f.open)
+	if err != nil {
+		return err
+	}
+	end.Path, end.Name = f.Path, f.Name
+	f.see(&end)
+	f.limit = f.Size
+	if !f.ignored {
+		if err := t.read(f); err != nil {
+			return err
+		}
+		if err := t.finish(f); err != nil {
+			return err
+		}
+	}
+	f.close()
+	f.rest = &end
+	if !f.at.Done {
+		t.status.Rotations++
+	}
+	f.at.Done = f.listed // else a copy may have replaced it
+	t.save(&f.at)
+	if !f.listed {
+		t.forget(f)
+	}
+	return nil
+}
+
+// patience is how long to wait before it is asked again whether f has a writer, whose
+// close causes no event: it is asked often at first, then less and less.
+func (t *Tailer) patience(f *file, now time.Time) time.Duration {
+	if t.draining {
+		return 0
+	}
+	return min(max(now.Sub(f.held)/2, 2*movingPause), t.cfg.PollInterval)
+}
+
+// finish prints what follows the last \n of f, to which nobody can write any more, unless
+// f is a copy of a file in which that line may yet be finished.
+func (t *Tailer) finish(f *file) error {
+	if f.start() >= f.limit {
+		return nil
+	}
+	twin, err := t.hasTwin(f)
+	if f.twin = twin; err != nil || twin {
+		return err
+	}
+	n, err := t.printUnterminated(f)
+	if err != nil || n == 0 {
+		return err
+	}
+	f.at.ID, f.at.Split = f.ID, false
+	f.at.Advance(f.nuls, t.buf[:t.before+n], n)
+	f.nuls = 0
+	t.status.Bytes += int64(n)
+	return nil
+}
+
+// comeBack makes sure that the next look is in d at the latest.
+func (t *Tailer) comeBack(d time.Duration) {
+	if t.retry == 0 || d < t.retry {
+		t.retry = d
+	}
+}
+
+// save saves a position. A failure only means that lines are printed again after a
+// restart, so it is logged, once, and reading continues.
+func (t *Tailer) save(at *position.Position) {
+	t.log.Step()
+	err := t.store.Save(at)
+	if err != nil && !t.unsaved {
+		t.cfg.Log.Error("a position cannot be saved: lines will be printed again after a restart", "error", err.Error())
+	}
+	t.unsaved = err != nil
+}
+
+func (t *Tailer) aborted() bool { return t.abort.Err() != nil }
+
+func (t *Tailer) close() {
+	for _, f := range t.files {
+		f.close()
+	}
+	if waker := t.waker.Load(); waker != nil {
+		waker.Close()
+	}
+	_ = t.store.Close() // every position has been saved
 }

@@ -182,49 +182,21 @@ func TestAnInodeThatIsUsedAgainIsAnotherFile(t *testing.T) {
 			w := newWriter(t, s.path)
 			w.some(20)
 			s.look()
-			before, err := stat(s.path)
-			require.NoError(t, err)
+			before := look(t, s.path)
 			s.kill()
 			w.close()
 			// The file system gives the number away again: at once (ext4) or never.
 			require.NoError(t, os.Remove(s.path))
 			w.open()
 			write(w)
-			after, err := stat(s.path)
-			require.NoError(t, err)
-			if before.id != after.id {
+			after := look(t, s.path)
+			if before.ID != after.ID {
 				t.Skip("this file system does not use the inode again")
 			}
 			s.look()
 			s.want(w.lines)
 		})
 	}
-}
-
-// Of an empty file there is no content to compare. What took its number would be
-// taken for it, and what is older than that would be left out.
-func TestTheInodeNumberOfAnEmptyFileIsNotUsedAgainWhileItIsTheCheckpoint(t *testing.T) {
-	s := newSite(t)
-	w := newWriter(t, s.path)
-	w.some(5)
-	for range 2 { // the first of two empty files is left for the second
-		s.look()
-		w.rotate()
-	}
-	s.look()
-	at := s.tailer.reader.before.at
-	require.Zero(t, at.Offset)
-	require.NoError(t, os.Remove(s.path+".1"))
-	for range 10 {
-		w.rotate()
-		next, err := stat(s.path)
-		require.NoError(t, err)
-		require.NotEqual(t, at.ID, next.id)
-	}
-	w.some(5)
-	s.look()
-	s.want(w.lines)
-	require.Nil(t, s.tailer.reader.before, "a deleted file takes no room any more")
 }
 
 func TestFilesWithTheSameFirst1000BytesAreNotTakenForTheSame(t *testing.T) {

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fsnotify/fsnotify"
 	"github.com/stretchr/testify/require"
 )
 
@@ -18,7 +17,7 @@ func (s *site) polls() bool { return s.tailer.Status().Polling }
 func (s *site) runOnEvents() {
 	s.cfg.PollInterval = time.Hour
 	s.run()
-	s.eventually("it has looked", func() bool { return s.tailer.Status().File == string(atEnd) })
+	s.eventually("it has looked", func() bool { return s.tailer.Status().File == atEnd })
 }
 
 func TestEventsTellBeforeTheTick(t *testing.T) {
@@ -30,37 +29,6 @@ func TestEventsTellBeforeTheTick(t *testing.T) {
 		s.wantSoon(w.lines)
 	}
 	require.False(t, s.polls())
-}
-
-// A watcher that has died is made anew, and what was missed meanwhile is found.
-func TestAWatcherThatFailsIsMadeAnew(t *testing.T) {
-	s := newSite(t)
-	w := newWriter(t, s.path)
-	w.some(1)
-	s.start()
-	s.tailer.watch.renew()
-	require.NoError(t, s.tailer.watch.fs.Close()) // its channels are closed with it
-	w.some(1)
-	s.run()
-	s.wantSoon(w.lines)
-	for range 5 {
-		w.some(1)
-		s.wantSoon(w.lines)
-	}
-	s.eventually("it is watched", func() bool { return !s.polls() })
-}
-
-func TestAnOverflowKeepsTheWatcherAndIsSaid(t *testing.T) {
-	s := newSite(t)
-	s.start()
-	s.tailer.watch.renew()
-	before := s.tailer.watch.fs
-	s.tailer.watch.failed(fsnotify.ErrEventOverflow)
-	require.Same(t, before, s.tailer.watch.fs)
-	require.Contains(t, s.log.String(), "file events were lost")
-	s.tailer.watch.failed(os.ErrInvalid)
-	require.NotSame(t, before, s.tailer.watch.fs)
-	require.False(t, s.tailer.watch.polling.Load())
 }
 
 // flood runs the tailer, and makes n renames, which the kernel cannot merge, while
@@ -111,61 +79,6 @@ func TestAFloodOfEventsIsNotLookedAtOneByOne(t *testing.T) {
 	s.eventually("it is quiet", func() bool { return time.Since(s.tailer.Status().LastLook) > 4*maxPause })
 	w.some(1)
 	s.wantSoon(w.lines)
-}
-
-// Without any event at all, as on a file system that has none, the tick finds all.
-func TestWhereNoEventComesTheTickFindsAll(t *testing.T) {
-	s := newSite(t)
-	w := newWriter(t, s.path)
-	w.some(1)
-	s.start()
-	s.tailer.watch.renew()
-	require.NoError(t, s.tailer.watch.fs.Remove(s.dir)) // and it does not know
-	s.tailer.watch.path = t.TempDir() + "/elsewhere"
-	s.run()
-	for range 3 {
-		w.some(1)
-		s.wantSoon(w.lines)
-		w.rotate()
-	}
-	w.some(1)
-	s.wantSoon(w.lines)
-}
-
-// fsnotify holds its lock while it sends the error of a directory that was moved
-// and then deleted: who asks it for something instead of taking the error waits
-// for ever.
-func TestADirectoryThatIsMovedAndDeletedDoesNotStopTheWatch(t *testing.T) {
-	s := newSite(t)
-	s.start()
-	w := s.tailer.watch
-	w.renew()
-	events, _ := w.channels()
-	file := newWriter(t, s.path) // an event that nobody takes, so that the others wait
-	file.close()                 // or the directory would live on
-	require.NoError(t, os.Rename(s.dir, s.dir+".old"))
-	require.NoError(t, os.RemoveAll(s.dir+".old"))
-	require.NoError(t, os.Mkdir(s.dir, 0o755))
-	<-events
-
-	renewed := make(chan struct{})
-	go func() {
-		for range 5 {
-			time.Sleep(10 * time.Millisecond) // for the watcher to come to the error
-			w.renew()
-		}
-		close(renewed)
-	}()
-	select {
-	case <-renewed:
-	case <-time.After(patience):
-		t.Fatal("the watch hangs")
-	}
-	file.open()
-	file.some(3)
-	s.run()
-	s.wantSoon(file.lines)
-	s.eventually("it is watched", func() bool { return !s.polls() })
 }
 
 func TestDirectoriesThatComeAndGo(t *testing.T) {

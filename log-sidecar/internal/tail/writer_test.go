@@ -8,6 +8,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"sidecar.example/log-sidecar/internal/logfiles"
+	"sidecar.example/log-sidecar/internal/position"
 )
 
 // A writer plays the program that writes the log. It knows every line.
@@ -18,6 +21,7 @@ type writer struct {
 	n     int      // lines begun
 	lines []string // ended
 	torn  string   // what is written of a line that has no end yet
+	name  string   // of this writer, in its lines
 }
 
 func newWriter(t testing.TB, path string) *writer {
@@ -80,7 +84,7 @@ func (w *writer) some(n int) {
 	var text bytes.Buffer
 	for range n {
 		w.n++
-		line := fmt.Sprintf(`{"n":%d,"path":"/%s"}`, w.n, strings.Repeat("x", w.n*7%60))
+		line := fmt.Sprintf(`{"n":%d,"path":"/%s%s"}`, w.n, w.name, strings.Repeat("x", w.n*7%60))
 		w.lines = append(w.lines, line)
 		text.WriteString(line + "\n")
 	}
@@ -170,7 +174,7 @@ func check(want, got []string, kills int) error {
 			back++
 			bytes = 0
 		}
-		if bytes += len(line) + 1; bytes > fingerprintLen+readSize { // the most that one read takes
+		if bytes += len(line) + 1; bytes > position.Window+readSize { // the most that one read takes
 			return fmt.Errorf("more than a batch is printed again, up to %.200q", line)
 		}
 	}
@@ -182,3 +186,25 @@ func check(want, got []string, kills int) error {
 	}
 	return nil
 }
+
+// afterATick returns when a file written now has a later time than this one: the kernel's
+// clock for them may go on by some milliseconds at a time.
+func afterATick(t testing.TB, path string) {
+	t.Helper()
+	before := look(t, path)
+	probe := t.TempDir() + "/probe"
+	require.Eventually(t, func() bool {
+		require.NoError(t, os.WriteFile(probe, []byte("x"), 0o600))
+		return look(t, probe).Modified > before.Modified
+	}, patience, 1e6)
+}
+
+// look looks at a file.
+func look(t testing.TB, path string) logfiles.File {
+	t.Helper()
+	file, err := logfiles.New(path).Live()
+	require.NoError(t, err)
+	return file
+}
+
+func size(t testing.TB, path string) int64 { return look(t, path).Size }
