@@ -6,7 +6,7 @@ MODULES := main-app log-sidecar
 APP_VERSION     := $(shell cat main-app/VERSION)
 SIDECAR_VERSION := $(shell cat log-sidecar/VERSION)
 
-# REGISTRY=ghcr.io/me names the images ghcr.io/me/main-app:0.1.0 and so on.
+# REGISTRY=ghcr.io/me names the images ghcr.io/me/main-app:0.2.0 and so on.
 REGISTRY ?=
 APP_IMAGE     := $(REGISTRY:%=%/)main-app:$(APP_VERSION)
 SIDECAR_IMAGE := $(REGISTRY:%=%/)log-sidecar:$(SIDECAR_VERSION)

@@ -24,6 +24,7 @@ cases() {
   rolling_restart_under_load
   sidecar_killed_under_load
   if [ "$variant" = native ]; then cost_under_load; fi
+  if [ "$variant" = plain ]; then full_log_caught_up; fi
   undeploy
   if [ "$variant" = native ]; then your_own_app; fi
 }
@@ -194,7 +195,7 @@ all_pods_show_each_answer_once() {
 }
 
 # The kubelet kills the sidecar while the app is under load: it starts it again, the
-# app runs on, and the sidecar goes on from its checkpoint.
+# app runs on, and the sidecar goes on from its positions.
 #
 # There is no shell in the images and no access to the node, but the API allows to
 # change the image of a container that runs: the kubelet then restarts this one alone.
@@ -229,6 +230,51 @@ sidecar_killed_under_load() {
   records_of kill "$work/logs-before" "$work/logs" >"$work/shown"
   check "both lives together: $(summary)" each_answer_is_shown
   check "what was printed twice is the batch that was being written" twice_is_one_batch
+}
+
+# The app fills its log while there is no sidecar, whose image is one that is not there.
+# Caught up in seconds, that is 400 MB of records on the node's disk by the time the kubelet
+# looks, every 10 s, and rotates them. Above the limit of ephemeral storage it evicts the
+# Pod, unread lines and all. (It asks that of ordinary containers; a native sidecar counts
+# only into the sum of the Pod.)
+#
+# Lines of 12 KB fill the log soon, and a long EXTRA_FIELDS makes their records 3.3 times
+# as long, as those of common lines are.
+full_log_caught_up() {
+  title "Catch up on a full log"
+  local pod image lines=10500 path begin
+  kubectl set env deployment/app-with-sidecar -c log-sidecar DRAIN_TIMEOUT=0s \
+    "EXTRA_FIELDS=padding=$(printf '.%.0s' {1..28000})"
+  kubectl rollout status deployment/app-with-sidecar --timeout=2m >/dev/null
+  pod=$(a_ready_pod)
+  image=$(container_spec "$pod" log-sidecar)
+  kubectl set image "pod/$pod" "log-sidecar=$image-not-there"
+  check "the sidecar is away" eventually 30 sidecar_has_no_image "$pod"
+
+  in_background port-forward kubectl port-forward "pod/$pod" :8080
+  path=$(printf '%%01%.0s' {1..2040}) # in the log six bytes each: \u0001
+  curl --no-progress-meter --parallel --parallel-max 16 --output /dev/null --write-out '%{http_code}\n' \
+    "http://localhost:$(port_of port-forward)/${path}[1-$lines]" >"$work/statuses"
+  end_background port-forward
+  check "main-app has logged $lines lines of 12 KB: 96 % of what it keeps" \
+    equal "$(grep -c '^200$' "$work/statuses")" "$lines"
+
+  begin=$SECONDS
+  kubectl set image "pod/$pod" "log-sidecar=$image"
+  check "the sidecar is back" eventually 30 sidecar_runs_again "$pod"
+  in_background port-forward kubectl port-forward "pod/$pod" :9090
+  check "the sidecar has printed all of them" eventually 60 lines_printed "http://localhost:$(port_of port-forward)/metrics" "$lines"
+  end_background port-forward
+  check "when the kubelet has looked twice, the Pod is as it was" stays $((begin + 25 - SECONDS)) pod_runs_on "$pod"
+}
+
+sidecar_has_no_image() { [[ $(container "$1" log-sidecar .state.waiting.reason) = *Image* ]]; }
+lines_printed() { # URL LINES
+  curl -sS --fail "$1" >"$work/metrics"
+  equal "$(sed -nE 's/^log_sidecar_(lines_total|lag_bytes) //p' "$work/metrics" | tr '\n' ' ')" "$2 0 "
+}
+pod_runs_on() {
+  equal "$(pod_field "$1" '{.status.phase}') $(container "$1" main-app .restartCount) $(container "$1" log-sidecar .restartCount)" "Running 0 1"
 }
 
 # As many requests as 16 clients get answered through a port-forward for half a minute;
@@ -341,7 +387,8 @@ same_image_by_another_name() {
 # ── Load, and what became of it ──────────────────────────────────────────────────
 
 # load NAME URL: request /load/NAME/1, /load/NAME/2, ... one after the other until one
-# gets no answer. Written down are status and URL, unbuffered on stderr.
+# gets no answer. Written down are status and URL, unbuffered on stderr. A curl that is
+# ended may be in the middle of its last line, which is why only whole ones count.
 load() {
   load_name=$1
   in_background load curl --silent --fail-early --max-time 10 --output /dev/null \
@@ -349,13 +396,14 @@ load() {
 }
 
 # The paths that were answered with 200; those that the sidecar has shown.
-answered() { sed -n "s|^200 .*\(/load/$load_name/[0-9]*\)$|\1|p" "$work/load"; }
+results() { head -n "$(count <"$work/load")" "$work/load"; }
+answered() { results | sed -n "s|^200 .*\(/load/$load_name/[0-9]*\)$|\1|p"; }
 answered_at_least() { [ "$(answered | count)" -ge "$1" ]; }
 await_answers() {
   eventually 20 answered_at_least "$1" ||
     fail "$1 requests are answered within 20 s" "the load has ended with:" "$(tail -n 3 "$work/load")" "$(cat "$work"/port-forward "$work"/proxy 2>/dev/null | tail -n 3)"
 }
-failed_requests() { grep -vc '^200 ' "$work/load" || true; }
+failed_requests() { results | grep -vc '^200 ' || true; }
 only_records() { grep '^{"raw":' || true; }
 records_of() { # NAME FILE...
   local name=$1
@@ -466,6 +514,17 @@ end_background() {
 wait_for_background() {
   eventually "$2" ended "$1" || fail "$1 has not ended" "see the end of its output:" "$(tail -n 3 "$work/$1")"
   rm "$work/$1.pid"
+}
+
+# stays SECONDS COMMAND...: it holds for so long.
+stays() {
+  local deadline=$((SECONDS + $1))
+  shift
+  until [ "$SECONDS" -ge "$deadline" ]; do
+    "$@" || return 1
+    sleep 1
+  done
+  "$@"
 }
 
 # eventually SECONDS COMMAND...: try until it holds.
