@@ -142,14 +142,14 @@ func (w *Waker) Pause(d time.Duration) {
 // kernel merges only identical neighbours, so two logs in one directory can queue
 // thousands, each of which would wake us up.
 func (w *Waker) matters(event fsnotify.Event) bool {
-	matters := w.hint(event.Name, event.Op == fsnotify.Write)
+	matters := w.tell(event)
 	misses := 0
 	for turns := 0; turns < 1<<16 && misses < 4; turns++ { // at most four full queues
 		runtime.Gosched() // let the watcher run: it hands over one event at a time
 		select {
 		case event := <-w.fs.Events:
 			misses = 0
-			if w.hint(event.Name, event.Op == fsnotify.Write) {
+			if w.tell(event) {
 				matters = true
 			}
 		default:
@@ -157,6 +157,15 @@ func (w *Waker) matters(event fsnotify.Event) bool {
 		}
 	}
 	return matters
+}
+
+// tell passes on what an event is about. Of a directory that goes, nothing more will come:
+// that is as if events were lost.
+func (w *Waker) tell(event fsnotify.Event) bool {
+	if slices.Contains(w.dirs, event.Name) {
+		return w.hint("", false)
+	}
+	return w.hint(event.Name, event.Op == fsnotify.Write)
 }
 
 // failed handles an error of the watcher. After an overflow of the kernel's queue, the

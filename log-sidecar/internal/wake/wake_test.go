@@ -363,3 +363,12 @@ func TestCloseEndsTheWatch(t *testing.T) {
 	within(t, "Close", w.Close)
 	assert.True(t, w.Polling())
 }
+
+func TestDirectoryThatGoesMatters(t *testing.T) {
+	w, dir := newWaker(t), newDir(t)
+	w.Watch([]string{dir})
+	require.NoError(t, os.RemoveAll(dir))
+	for last(w.hints) != (hint{"", false}) { // files in it may go first
+		w.wait()
+	}
+}
