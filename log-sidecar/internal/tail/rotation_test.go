@@ -200,10 +200,10 @@ func TestALinkSwitchedToAnotherFile(t *testing.T) {
 			first.some(10)
 			second := newWriter(t, target(s, "2"))
 			second.n = 1000
-			second.some(10)
 			link := filepath.Join(s.dir, "link")
 			require.NoError(t, os.Symlink(second.path, link))
 			require.NoError(t, os.Rename(link, s.path))
+			second.some(10)
 			s.wantSoon(append(first.lines[:20:20], second.lines...))
 			first.some(10) // a process still has it
 			second.some(10)
