@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -86,7 +87,7 @@ func TestEACCESForAWhile(t *testing.T) {
 			} else {
 				require.Equal(t, failing, status.File)
 			}
-			require.Contains(t, status.Error(), "permission denied")
+			require.Contains(t, strings.Join(status.Troubles, "; "), "permission denied")
 			require.Contains(t, s.log.String(), "permission denied")
 			require.NoError(t, os.Chmod(path, info.Mode()))
 			w.some(5)

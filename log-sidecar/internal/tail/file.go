@@ -40,7 +40,7 @@ type file struct {
 	changed time.Time // when it was last seen to change
 	asked   time.Time // when it was last found to be open for writing
 	held    time.Time // since when it has been found so, though it is not live
-	twin    bool      // its unterminated rest is in another file, too
+	twin    bool      // what is not printed of it is in another file, too, and is left to that
 	ignored bool      // compressed
 	trouble error     // why it cannot be read
 }

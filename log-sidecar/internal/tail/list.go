@@ -13,12 +13,10 @@ import (
 type goneFile struct {
 	at       position.Position
 	file     *logfiles.File // as last seen; nil: in an earlier life
-	unread   int64          // bytes that were not printed; unknown: it may have had some
-	expected bool           // it should be there
+	unread   int64          // bytes that are known not to have been printed
+	expected bool           // it should be there: who knows what it had
 	found    bool           // another file goes on where it ended
 }
-
-const unknown = -1
 
 // list finds out which files there are, and which of them are known.
 func (t *Tailer) list() error {

@@ -3,7 +3,6 @@ package tail
 import (
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"sidecar.example/log-sidecar/internal/logfiles"
@@ -118,8 +117,9 @@ func (t *Tailer) Status() Status {
 	measured := make(chan int64, 1)
 	if t.measuring.TryLock() {
 		go func() {
-			defer t.measuring.Unlock()
-			measured <- s.lag(t.log.List(1).Files)
+			lag := s.lag(t.log.List(1).Files)
+			t.measuring.Unlock() // before it is told, or who asks next would not measure
+			measured <- lag
 		}()
 		select {
 		case s.Lag = <-measured:
@@ -161,9 +161,6 @@ func btoi(b bool) int {
 	}
 	return 0
 }
-
-// Error returns the troubles as one text.
-func (s Status) Error() string { return strings.Join(s.Troubles, "; ") }
 
 // LongestWait returns the longest time that the loop sleeps if nothing happens.
 func (t *Tailer) LongestWait() time.Duration { return restTicks * t.cfg.PollInterval }

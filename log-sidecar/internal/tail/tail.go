@@ -138,7 +138,7 @@ func New(cfg Config) (*Tailer, error) {
 	slices.SortFunc(loaded.Positions, func(a, b position.Position) int { return cmp.Compare(a.Order, b.Order) })
 	for _, at := range loaded.Positions {
 		t.order = max(t.order, at.Order)
-		t.gone = append(t.gone, goneFile{at: at, unread: unknown, expected: !loaded.OtherLog && !at.Done})
+		t.gone = append(t.gone, goneFile{at: at, expected: !loaded.OtherLog && !at.Done})
 		t.status.atRest[at.ID] = at.Offset
 	}
 	t.publish()
@@ -303,14 +303,9 @@ func (t *Tailer) measure(f *file) error {
 	case f.Live && f.open != nil: // lookOnce has just seen it
 		f.limit = f.Size
 	case f.open != nil:
-		t.log.Step()
-		now, err := logfiles.Stat(f.open)
-		if err != nil {
+		if err := t.measureOpen(f); err != nil {
 			return t.fail(f, err)
 		}
-		now.Path, now.Name = f.Path, f.Name
-		f.see(&now)
-		f.limit = f.Size
 	case f.trouble != nil && !t.listed: // it is tried again when they are listed
 	case f.rest == nil || !f.rest.Same(&f.File):
 		size, err := t.log.Size(&f.File)
@@ -322,6 +317,20 @@ func (t *Tailer) measure(f *file) error {
 		}
 		f.limit = size
 	}
+	return nil
+}
+
+// measureOpen sets that f, which is open and not the live file, is to be read to its
+// present end.
+func (t *Tailer) measureOpen(f *file) error {
+	t.log.Step()
+	now, err := logfiles.Stat(f.open)
+	if err != nil {
+		return err
+	}
+	now.Path, now.Name = f.Path, f.Name // an open file has none
+	f.see(&now)
+	f.limit = f.Size
 	return nil
 }
 
@@ -396,14 +405,10 @@ func (t *Tailer) letGo(f *file) error {
 		t.comeBack(t.patience(f, now))
 		return nil
 	}
-	t.log.Step()
-	end, err := logfiles.Stat(f.open)
-	if err != nil {
+	if err := t.measureOpen(f); err != nil {
 		return err
 	}
-	end.Path, end.Name = f.Path, f.Name
-	f.see(&end)
-	f.limit = f.Size
+	end := f.File
 	if !f.ignored {
 		if err := t.read(f); err != nil {
 			return err
