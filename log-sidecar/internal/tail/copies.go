@@ -2,7 +2,6 @@ package tail
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"io"
 	"os"
@@ -36,33 +35,54 @@ func madeAfter(f, of *logfiles.File) bool {
 	return f.Born > f.Modified && of.Born != 0 && of.Born < f.Born
 }
 
-// adopt has f go on where another file ended, if it is a copy of that: a copytruncate
-// copy, a grown copy that has replaced the log, a backup, a log that was moved to a new
-// volume. It is called before each read, because either may be read meanwhile.
-func (t *Tailer) adopt(f *file) error {
-	isNew := f.at.Offset == 0 && (t.listed || !f.Live)
-	if !isNew && !f.at.Copy || f.limit == 0 {
+// inherit has f go on where a file that has gone ended, if it is a copy of that: a
+// copytruncate copy, a log that was moved to a new volume. All do so before any is printed:
+// of two that begin alike, one may be a copy of the other.
+func (t *Tailer) inherit(f *file) error {
+	if f.limit <= 0 || len(t.gone) == 0 || !t.mayBeCopy(f) {
 		return nil
 	}
-	var buf [position.Window]byte
-	n, err := pread(f.open, buf[:min(f.limit, position.Window)], 0)
-	if err != nil {
-		return err
-	}
-	head := buf[:n]
-	for i := range t.gone {
-		g := &t.gone[i]
-		sure := f.at.Copy && g.at.Copy || g.file != nil && madeBeside(&f.File, g.file)
-		if sure || isNew {
-			ok, err := t.take(f, &g.at, head, sure)
-			if err != nil {
-				return err
-			}
-			if ok {
+	_, err := t.peek(f, func(content io.ReaderAt) (bool, error) {
+		head, err := headOf(content, f.limit)
+		for i := 0; i < len(t.gone) && err == nil; i++ {
+			g := &t.gone[i]
+			sure := f.at.Copy && g.at.Copy || g.file != nil && madeBeside(&f.File, g.file)
+			var ok bool
+			if ok, err = t.take(f, content, head, &g.at, sure); ok {
 				g.found = true
 				t.isCopy(&g.at)
 			}
 		}
+		return true, err
+	})
+	return err
+}
+
+// mayBeCopy reports whether f may be a copy, and be behind the file that it is a copy of.
+func (t *Tailer) mayBeCopy(f *file) bool {
+	return f.at.Copy || f.at.Offset == 0 && (t.listed || !f.Live)
+}
+
+// headOf returns the first bytes of a file that is limit long, up to the Window.
+func headOf(content io.ReaderAt, limit int64) ([]byte, error) {
+	head := make([]byte, min(limit, position.Window))
+	n, err := content.ReadAt(head, 0)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return head[:n], err
+}
+
+// adopt has f go on where another file has been printed to, if it is a copy of that: a
+// grown copy that has replaced the log, a backup. It is called before each read, because
+// either may be read meanwhile.
+func (t *Tailer) adopt(f *file) error {
+	if f.limit == 0 || !t.mayBeCopy(f) {
+		return nil
+	}
+	head, err := headOf(f.open, f.limit)
+	if err != nil {
+		return err
 	}
 	for _, g := range t.files {
 		if g == f {
@@ -72,15 +92,16 @@ func (t *Tailer) adopt(f *file) error {
 		if f.Live && g.listed && !g.Live && !beside {
 			continue // the app began it when the other one had been rotated
 		}
+		isNew := f.at.Offset == 0
 		sure := f.at.Copy && g.at.Copy || isNew && beside && (!f.Live || !g.listed)
 		ok := false
 		switch {
 		case g.at.Offset > f.limit && !f.Live: // f is only being made, or g has grown since
-			if sure || isNew && n == position.Window && g.at.MayBeHeldBy(head) {
+			if sure || isNew && len(head) == position.Window && g.at.MayBeHeldBy(head) {
 				ok, err = t.takePart(f, g, head, sure)
 			}
 		case sure || isNew:
-			ok, err = t.take(f, &g.at, head, sure)
+			ok, err = t.take(f, f.open, head, &g.at, sure)
 			if err == nil && !ok && beside && f.Live && !g.listed && f.at.Offset == 0 {
 				err = t.takeCommon(f, g)
 			}
@@ -153,7 +174,7 @@ func (t *Tailer) takePart(f, g *file, head []byte, sure bool) (bool, error) {
 		t.lose(g) // it was truncated: then f is complete by now
 		return false, errAgain
 	}
-	return t.take(f, &at, head, sure)
+	return t.take(f, f.open, head, &at, sure)
 }
 
 // peek calls look with g, which may not be open. It reports what look does, and false
@@ -187,14 +208,14 @@ func lastLineEnd(f *os.File, offset int64) (int64, error) {
 
 // take moves f, which begins with head, forward to at, a position in another file, if f
 // has the content for that. Unless it is sure that f is a copy, the content must prove it.
-func (t *Tailer) take(f *file, at *position.Position, head []byte, sure bool) (bool, error) {
+func (t *Tailer) take(f *file, content io.ReaderAt, head []byte, at *position.Position, sure bool) (bool, error) {
 	if at.Offset <= f.at.Offset || at.Offset > f.limit || !sure && at.Offset < position.Proof || !at.MayBeHeldBy(head) {
 		return false, nil
 	}
 	t.log.Step()
-	ok, err := at.IsHeldBy(f.open)
+	ok, err := at.IsHeldBy(content)
 	if err == nil && ok && !sure {
-		ok, err = at.Proves(f.open)
+		ok, err = at.Proves(content)
 	}
 	if err != nil || !ok {
 		return false, err
@@ -220,40 +241,57 @@ func (t *Tailer) isCopy(at *position.Position) {
 // waits reports whether f, a copy, has lines that are not printed, but will be when its
 // original is read: that comes where it belongs in the order, whatever the copy's times are.
 func (t *Tailer) waits(f *file) (bool, error) {
-	f.twin = false
 	for _, g := range t.files {
 		// One of the two may have been written to since the other was measured.
 		n := min(f.limit, g.Size)
 		if n <= f.at.Offset {
 			continue
 		}
-		if twin, err := t.isTwin(f, g, n); err != nil || twin {
-			end, err2 := lastLineEnd(f.open, n)
-			f.twin = end > f.at.Offset // so that the other one does not wait for f
-			return f.twin, cmp.Or(err, err2)
+		if twin, err := t.isTwin(f, g, n); err != nil || !twin {
+			if err != nil {
+				return false, err
+			}
+			continue
 		}
+		end, err := lastLineEnd(f.open, n)
+		if end > f.at.Offset {
+			f.twin = g
+		}
+		return f.twin != nil, err
 	}
 	return false, nil
 }
 
-// hasTwin reports whether another file has all that f has, so that the line that f ends
-// within may be finished there.
-func (t *Tailer) hasTwin(f *file) (bool, error) {
+// leaveToTwin leaves the line that f ends within to another file that has all that f has,
+// where it may be finished, if there is one.
+func (t *Tailer) leaveToTwin(f *file) error {
 	for _, g := range t.files {
 		if g.Size < f.limit {
 			continue
 		}
-		if twin, err := t.isTwin(f, g, f.limit); err != nil || twin {
-			return twin, err
+		if twin, err := t.isTwin(f, g, f.limit); err != nil {
+			return err
+		} else if twin {
+			f.twin = g
+			return nil
 		}
 	}
-	return false, nil
+	return nil
+}
+
+// giveBack gives the other files back what they left to f.
+func (t *Tailer) giveBack(f *file) {
+	for _, other := range t.files {
+		if other.twin == f {
+			other.twin, other.rest = nil, nil
+		}
+	}
 }
 
 // isTwin reports whether f is a copy of g, and both have the same content up to offset.
 func (t *Tailer) isTwin(f, g *file, offset int64) (bool, error) {
 	sure := f.at.Copy && g.at.Copy || madeBeside(&f.File, &g.File)
-	if g == f || g.twin || !sure && !madeAfter(&f.File, &g.File) {
+	if g == f || g.twin != nil || !sure && !madeAfter(&f.File, &g.File) {
 		return false, nil
 	}
 	mine, err := position.At(f.open, offset)

@@ -1,9 +1,12 @@
 package tail
 
 import (
+	"os"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"sidecar.example/log-sidecar/internal/logfiles"
 )
@@ -34,4 +37,90 @@ func TestMadeBeside(t *testing.T) {
 	} {
 		assert.Equal(t, test.want, madeBeside(&test.f, &test.of), test.name)
 	}
+}
+
+// What the model found: copies and rotations of one log between two looks.
+func TestCopiesAmongRotations(t *testing.T) {
+	for name, scene := range map[string]func(*site, *writer){
+		"a log of one line is copied, truncated and deleted": func(s *site, w *writer) {
+			w.some(1)
+			s.look()
+			w.copyTruncate()
+			require.NoError(t, os.Remove(s.path))
+			w.open()
+		},
+		"a backup is older than the position, and the log is copied and truncated while down": func(s *site, w *writer) {
+			w.some(20)
+			backup := content(t, s.path)
+			made := time.Unix(0, look(t, s.path).Modified)
+			w.some(10)
+			s.look()
+			s.kill()
+			require.NoError(t, os.WriteFile(s.path+"-backup", backup, 0o644))
+			require.NoError(t, os.Chtimes(s.path+"-backup", made, made))
+			w.some(10)
+			w.copyTruncate()
+		},
+		"the original of a copy in the making grows and is rotated": func(s *site, w *writer) {
+			w.some(20)
+			s.look()
+			backup, err := os.Create(s.path + "-backup")
+			require.NoError(t, err)
+			defer backup.Close()
+			w.some(10)
+			_, err = backup.Write(content(t, s.path)[:1000])
+			require.NoError(t, err)
+			s.look()
+			w.some(10)
+			_, err = backup.Write(content(t, s.path)[1000:])
+			require.NoError(t, err)
+			w.some(10)
+			w.rotate()
+			w.some(10)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			w := newWriter(t, s.path)
+			scene(s, w)
+			s.look()
+			w.some(10)
+			s.look()
+			s.want(w.lines)
+		})
+	}
+}
+
+// A copy may be finished while its beginning is printed, and while it is let go.
+func TestACopyFinishedBetweenAnyTwoSystemCalls(t *testing.T) {
+	for name, printed := range map[string]bool{"of a log that is printed": true, "of a log that is not": false} {
+		t.Run(name, func(t *testing.T) {
+			var to *os.File
+			betweenAnyTwoCalls(t, func(s *site, w *writer) {
+				w.some(20)
+				if printed {
+					s.look()
+				}
+				afterATick(t, s.path) // else nothing tells which was made first
+				var err error
+				to, err = os.Create(s.path + ".1")
+				require.NoError(t, err)
+				_, err = to.Write(content(t, s.path)[:500])
+				require.NoError(t, err)
+			}, func(s *site, w *writer) {
+				_, err := to.Write(content(t, s.path)[500:])
+				require.NoError(t, err)
+				require.NoError(t, os.Truncate(s.path, 0))
+				require.NoError(t, to.Close())
+				w.some(3)
+			})
+		})
+	}
+}
+
+func content(t testing.TB, path string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	return data
 }

@@ -40,7 +40,7 @@ type file struct {
 	changed time.Time // when it was last seen to change
 	asked   time.Time // when it was last found to be open for writing
 	held    time.Time // since when it has been found so, though it is not live
-	twin    bool      // what is not printed of it is in another file, too, and is left to that
+	twin    *file     // what is not printed of it is in this one, too, and is left to that
 	ignored bool      // compressed
 	trouble error     // why it cannot be read
 }
@@ -53,7 +53,7 @@ func (f *file) atStart() bool { return f.start() == 0 }
 
 // unread is how many bytes are known to be unprinted.
 func (f *file) unread() int64 {
-	if f.ignored || f.twin || f.rest != nil && f.rest.Same(&f.File) {
+	if f.ignored || f.twin != nil || f.rest != nil && f.rest.Same(&f.File) {
 		return 0
 	}
 	return max(0, f.Size-f.at.Offset)
@@ -119,7 +119,7 @@ func (t *Tailer) read(f *file) error {
 			f.at.ID, f.at.Split, f.at.Done = f.ID, split, false
 			f.at.Advance(f.nuls, t.buf[:t.before+n], n)
 			t.status.Bytes += int64(n)
-			f.nuls, f.twin = 0, false
+			f.nuls, f.twin = 0, nil
 			t.save(&f.at)
 		}
 		skipped := t.skip(f, data[n:])

@@ -131,20 +131,18 @@ func (t *Tailer) lose(f *file) {
 		t.status.Truncations++
 		t.cfg.Log.Info("the log was truncated", "path", f.Path, "offset", f.at.Offset)
 		was := f.File
+		was.Live = true // whatever its name is by now: it is the log that is truncated
 		t.gone = append(t.gone, goneFile{at: f.at, file: &was, unread: max(0, f.end-f.start())})
 	}
 	f.at = position.Position{}
 	f.nuls, f.end, f.rest, f.ignored = 0, 0, nil, false
-	for _, other := range t.files {
-		if other.twin { // what it left to this file is its own again
-			other.twin, other.rest = false, nil
-		}
-	}
+	t.giveBack(f)
 }
 
 // forget keeps only the position of f.
 func (t *Tailer) forget(f *file) {
 	f.close()
+	t.giveBack(f)
 	t.files = slices.DeleteFunc(t.files, func(other *file) bool { return other == f })
 	was := f.File
 	t.gone = append(t.gone, goneFile{at: f.at, file: &was, unread: f.unread()})

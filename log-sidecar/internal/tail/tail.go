@@ -257,21 +257,26 @@ func (t *Tailer) lookOnce() error {
 		}
 	}
 	for _, f := range t.files {
+		if err := t.inherit(f); err != nil {
+			return err
+		}
+	}
+	for _, f := range t.files {
 		if f.limit < 0 {
 			continue
 		}
 		if err := t.follow(f); err != nil {
 			return err
 		}
+		for _, twin := range t.files {
+			if twin.twin == f && twin.open != nil { // it has waited for f
+				if err := t.follow(twin); err != nil {
+					return err
+				}
+			}
+		}
 		if t.aborted() {
 			return errAborted
-		}
-	}
-	for _, f := range t.files {
-		if f.twin && f.open != nil { // its original is printed by now
-			if err := t.check(f, t.adopt(f)); err != nil {
-				return err
-			}
 		}
 	}
 	for i := len(t.files) - 1; i >= 0; i-- { // letGo may remove it
@@ -347,21 +352,28 @@ func (t *Tailer) follow(f *file) error {
 		}
 		f.open, f.trouble, f.ignored = opened, nil, false
 	}
-	err := t.adopt(f)
-	waits := false
-	if err == nil && !f.Live {
-		waits, err = t.waits(f)
-	}
-	if waits || err != nil {
-		return t.check(f, err)
-	}
-	if !f.ignored {
-		err = t.read(f)
-	}
-	if err == nil && !f.Live && f.listed {
+	err := t.catchUp(f)
+	if err == nil && f.twin == nil && !f.Live && f.listed {
 		err = t.letGo(f)
 	}
 	return t.check(f, err)
+}
+
+// catchUp prints what is in f up to its limit, unless it is left to another file.
+func (t *Tailer) catchUp(f *file) error {
+	f.twin = nil
+	if err := t.adopt(f); err != nil {
+		return err
+	}
+	if !f.Live {
+		if waits, err := t.waits(f); err != nil || waits {
+			return err
+		}
+	}
+	if f.ignored {
+		return nil
+	}
+	return t.read(f)
 }
 
 // check handles an error in reading f, and returns what the whole look has to know.
@@ -409,10 +421,10 @@ func (t *Tailer) letGo(f *file) error {
 		return err
 	}
 	end := f.File
+	if err := t.catchUp(f); err != nil || f.twin != nil {
+		return err
+	}
 	if !f.ignored {
-		if err := t.read(f); err != nil {
-			return err
-		}
 		if err := t.finish(f); err != nil {
 			return err
 		}
@@ -445,8 +457,7 @@ func (t *Tailer) finish(f *file) error {
 	if f.start() >= f.limit {
 		return nil
 	}
-	twin, err := t.hasTwin(f)
-	if f.twin = twin; err != nil || twin {
+	if err := t.leaveToTwin(f); err != nil || f.twin != nil {
 		return err
 	}
 	n, err := t.printUnterminated(f)
