@@ -119,6 +119,7 @@ func (t *Tailer) read(f *file) error {
 			f.at.ID, f.at.Split, f.at.Done = f.ID, split, false
 			f.at.Advance(f.nuls, t.buf[:t.before+n], n)
 			t.status.Bytes += int64(n)
+			t.status.LastLook = time.Now()
 			f.nuls, f.twin = 0, nil
 			t.save(&f.at)
 		}

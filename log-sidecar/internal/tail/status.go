@@ -20,7 +20,7 @@ type Status struct {
 	GapBytes    int64 // bytes in those, as far as known
 
 	LastLine time.Time // when the last line was printed; zero: none yet
-	LastLook time.Time // when the loop was last known to be running
+	LastLook time.Time // when a look was last completed, or a batch printed
 	Polling  bool      // file events are unavailable
 	File     string    // the live file: missing, open or failing
 	Followed int       // files that are open
@@ -87,7 +87,6 @@ func (t *Tailer) report() {
 // publish makes a copy of the status known to other goroutines.
 func (t *Tailer) publish() {
 	s := t.status
-	s.LastLook = time.Now()
 	switch live := t.live(); {
 	case live != nil && live.trouble == nil:
 		s.File = atEnd

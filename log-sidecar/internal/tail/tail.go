@@ -141,6 +141,7 @@ func New(cfg Config) (*Tailer, error) {
 		t.gone = append(t.gone, goneFile{at: at, expected: !loaded.OtherLog && !at.Done})
 		t.status.atRest[at.ID] = at.Offset
 	}
+	t.status.LastLook = time.Now()
 	t.publish()
 	return t, nil
 }
@@ -232,6 +233,8 @@ func (t *Tailer) look() (int64, error) {
 	}
 	if errors.Is(err, errMoving) || errors.Is(err, errAgain) {
 		t.stale, t.retry, err = true, movingPause, nil
+	} else {
+		t.status.LastLook = time.Now()
 	}
 	t.report()
 	return t.status.Bytes - before, err
