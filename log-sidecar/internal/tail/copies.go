@@ -244,8 +244,8 @@ func (t *Tailer) waits(f *file) (bool, error) {
 	for _, g := range t.files {
 		// One of the two may have been written to since the other was measured.
 		n := min(f.limit, g.Size)
-		if n <= f.at.Offset {
-			continue
+		if n <= f.at.Offset || !madeBeside(&f.File, &g.File) && !madeAfter(&f.File, &g.File) {
+			continue // where nothing tells which of the two is the copy, they come in their order
 		}
 		if twin, err := t.isTwin(f, g, n); err != nil || !twin {
 			if err != nil {

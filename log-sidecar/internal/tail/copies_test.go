@@ -78,6 +78,16 @@ func TestCopiesAmongRotations(t *testing.T) {
 			w.rotate()
 			w.some(10)
 		},
+		"the log stands between its copy and a backup of that": func(s *site, w *writer) {
+			w.some(10)
+			s.look()
+			w.some(10)
+			w.copyTruncate()
+			w.some(10)
+			w.rotate()
+			w.some(10)
+			copyFile(s.t, s.path+".2", s.path+"-backup")
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
