@@ -30,6 +30,7 @@ GO_BUILD := GOWORK=off CGO_ENABLED=0 go build -trimpath -tags nethttpomithttp2
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 ACTIONLINT    := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 GOVULNCHECK   := go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
+OCB           := go run go.opentelemetry.io/collector/cmd/builder@v0.165.0
 KUBE_SCORE    := go run github.com/zegl/kube-score/cmd/kube-score@v1.20.0
 
 # Left out on purpose. The first would break images that were loaded into the
@@ -140,6 +141,14 @@ bench: ## measure the sidecar beside other programs, BENCH (.) of it, COUNT (3) 
 .PHONY: bench-app
 bench-app: ## measure what its access log costs main-app, COUNT (3) times
 	@cd main-app && go test -run '^$$' -bench Server -count $(COUNT) .
+
+# Always run: go test does not see when a file outside the module has changed.
+.PHONY: collectors
+collectors: ## build an OpenTelemetry Collector; test what deploy/collectors makes of records
+	@echo 'building bin/otelcol/otelcol; the first time takes minutes'
+	@GOWORK=off $(OCB) --config deploy/collectors/builder.yaml
+	@cd log-sidecar && OTELCOL=$(CURDIR)/bin/otelcol/otelcol GOWORK=off \
+		go test -race -count=1 -v -run '^TestOpenTelemetryCollectorMakesFields$$' .
 
 .PHONY: docker-build
 docker-build: ## build both images; REGISTRY= prefixes their names
