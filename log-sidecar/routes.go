@@ -48,12 +48,27 @@ type report struct {
 }
 
 // health answers 503, on which the kubelet restarts the sidecar, only if that would help.
-// It would not if the app fails, stdout is not being read or the log does not exist yet:
-// these are reported as degraded, with 200.
 func (r *routes) health(w http.ResponseWriter, _ *http.Request) {
-	status := r.tailer.Status()
+	body := r.report(r.tailer.Status())
+	w.Header().Set("Content-Type", "application/json")
+	if body.Status == unhealthy {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	_ = json.NewEncoder(w).Encode(body) // the client may be gone
+}
+
+// States of the sidecar.
+const (
+	healthy   = "healthy"
+	degraded  = "degraded"  // something is wrong that a restart of the sidecar would not mend
+	unhealthy = "unhealthy" // a restart would help
+)
+
+// report tells what is wrong, if anything is. That the app fails, that stdout is not being
+// read or that the log does not exist yet is nothing that a restart would mend.
+func (r *routes) report(status tail.Status) report {
 	body := report{
-		Status:         "healthy",
+		Status:         healthy,
 		LinesProcessed: status.Lines,
 		App:            "unchecked",
 		File:           status.File,
@@ -63,27 +78,27 @@ func (r *routes) health(w http.ResponseWriter, _ *http.Request) {
 		LagBytes:       status.Lag,
 		Version:        version,
 	}
-	degraded := func(format string, args ...any) {
-		body.Status = "degraded"
+	wrong := func(format string, args ...any) {
+		body.Status = degraded
 		body.Reasons = append(body.Reasons, fmt.Sprintf(format, args...))
 	}
 	if r.cfg.app != nil {
-		body.App = "healthy"
+		body.App = healthy
 		if err := r.cfg.app.Check(); err != nil {
 			body.App = "failing"
-			degraded("app: %v", err)
+			wrong("app: %v", err)
 		}
 	}
 	if status.File == "missing" {
-		degraded("file: %s does not exist", r.cfg.logPath)
+		wrong("file: %s does not exist", r.cfg.logPath)
 	}
 	for _, trouble := range status.Troubles {
-		degraded("file: %s", trouble)
+		wrong("file: %s", trouble)
 	}
 	blocked := r.printer.Blocked()
 	if blocked > blockedAfter {
 		body.Stdout = "blocked"
-		degraded("stdout: blocked for %s", blocked.Round(time.Second))
+		wrong("stdout: blocked for %s", blocked.Round(time.Second))
 	}
 	if status.Polling {
 		body.Watch = "poll"
@@ -91,15 +106,11 @@ func (r *routes) health(w http.ResponseWriter, _ *http.Request) {
 	if !status.LastLine.IsZero() {
 		body.LastLineAt = new(status.LastLine.UTC().Truncate(time.Millisecond))
 	}
-	code := http.StatusOK
 	if silent := time.Since(status.LastLook); blocked == 0 && silent > r.tailer.LongestWait()+stuckAfter {
-		code = http.StatusServiceUnavailable
-		degraded("tail loop: silent for %s", silent.Round(time.Second))
-		body.Status = "unhealthy"
+		wrong("tail loop: silent for %s", silent.Round(time.Second))
+		body.Status = unhealthy
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(body) // the client may be gone
+	return body
 }
 
 // metrics answers in the Prometheus text format.
@@ -121,6 +132,7 @@ func (r *routes) metrics(w http.ResponseWriter, _ *http.Request) {
 		{"malformed_lines_total", "counter", "Lines that were not JSON and were printed as a string.", r.printer.Malformed()},
 		{"split_lines_total", "counter", "Lines longer than MAX_LINE_BYTES, printed in pieces.", status.SplitLines},
 		{"write_blocked_seconds_total", "counter", "Time spent in writes to stdout.", r.printer.Writing().Seconds()},
+		{"degraded", "gauge", "1 while /health says anything but healthy.", boolean(r.report(status).Status != healthy)},
 		{"polling", "gauge", "1 while file events are unavailable and the log is polled.", boolean(status.Polling)},
 	} {
 		fmt.Fprintf(w, "# HELP %[1]s %[2]s\n# TYPE %[1]s %[3]s\n%[1]s %[4]v\n", "log_sidecar_"+m.name, m.help, m.kind, m.value)

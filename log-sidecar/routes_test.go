@@ -143,6 +143,7 @@ func TestDegradedWhileTheFileIsMissing(t *testing.T) {
 	}
 	open := func(h report) bool { return h.Status == "healthy" && h.File == "open" }
 	sc.becomes(t, "missing", missing)
+	assert.InDelta(t, 1, sc.metric(t, "degraded"), 0)
 	s.write(t, "one\n")
 	sc.becomes(t, "there", open)
 	require.NoError(t, os.Remove(s.log))
@@ -248,6 +249,7 @@ func TestMetricsAreThoseOfTheContract(t *testing.T) {
 		"gaps_total":            0,
 		"malformed_lines_total": 3,
 		"split_lines_total":     1,
+		"degraded":              0,
 		"polling":               0,
 
 		`build_info{version="1.2.3-test"}`: 1,
