@@ -59,6 +59,9 @@ func (f *file) unread() int64 {
 	return max(0, f.Size-f.at.Offset)
 }
 
+// printed is how far f is printed, with what needs no printing.
+func (f *file) printed() int64 { return f.Size - f.unread() }
+
 // see takes over what was found out about the file.
 func (f *file) see(now *logfiles.File) {
 	if !f.Same(now) || f.changed.IsZero() {

@@ -51,12 +51,16 @@ const maxTroubles = 10
 func (t *Tailer) report() {
 	s := &t.status
 	s.Troubles, s.Held, s.Followed = slices.Clone(t.troubles), nil, 0
+	changed := t.listed // files that have gone are not at rest any more
 	for _, f := range t.files {
 		switch {
 		case f.trouble != nil:
 			s.Troubles = append(s.Troubles, f.trouble.Error())
 		case f.open != nil:
 			s.Followed++
+		}
+		if f.open == nil && s.atRest[f.ID] != f.printed() {
+			changed = true
 		}
 		if !f.held.IsZero() {
 			s.Held = append(s.Held, f.Name)
@@ -73,11 +77,11 @@ func (t *Tailer) report() {
 	if t.said = s.Troubles; len(t.said) > 0 {
 		t.comeBack(t.cfg.PollInterval)
 	}
-	if t.listed {
-		s.atRest = make(map[logfiles.ID]int64, len(t.files))
+	if changed {
+		s.atRest = make(map[logfiles.ID]int64, len(t.files)) // who was given the old one may read it still
 		for _, f := range t.files {
 			if f.open == nil {
-				s.atRest[f.ID] = f.Size - f.unread()
+				s.atRest[f.ID] = f.printed()
 			}
 		}
 	}

@@ -23,3 +23,23 @@ func TestALookThatIsNeverCompleted(t *testing.T) {
 	s.look()
 	assert.Greater(t, s.tailer.Status().LastLook, before)
 }
+
+// A file that is let go in a look that lists nothing is printed like any other.
+func TestTheLagOfAFileThatWasLetGo(t *testing.T) {
+	s := newSite(t)
+	old := newWriter(t, s.path)
+	old.some(5)
+	s.look()
+	w := newWriter(t, s.path)
+	w.rotate()
+	w.some(5)
+	s.look()
+	require.NotEmpty(t, s.tailer.Status().Held)
+	old.close()
+	s.eventually("it is let go", func() bool {
+		_, err := s.tailer.look() // no event tells of a close
+		require.NoError(t, err)
+		return len(s.tailer.Status().Held) == 0
+	})
+	assert.Zero(t, s.tailer.Status().Lag)
+}
