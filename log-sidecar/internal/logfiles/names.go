@@ -40,7 +40,7 @@ func isDay(suffix string) bool {
 // rotationNumber returns the number of path.1. More than five digits are a date.
 func rotationNumber(suffix string) (n int, ok bool) {
 	n, err := strconv.Atoi(suffix)
-	return n, err == nil && n >= 0 && len(suffix) <= 5
+	return n, err == nil && suffix == digits(suffix) && len(suffix) <= 5
 }
 
 // began is when the file came to be the log. A copy that was given its original's times

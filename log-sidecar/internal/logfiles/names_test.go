@@ -41,6 +41,7 @@ func TestRotatedNames(t *testing.T) {
 		{"access.log", "access..log", ""},
 		{"access.log", "access-.log", ""},
 		{"access.log", "access.-1.log", ""},
+		{"access.log", "access.+1.log", ""},
 		{"access.log", "access-error.log", ""},
 		{"access.log", "access-204512.log", ""},
 		{"access.log", "access-2026-error.log", ""},
