@@ -330,17 +330,17 @@ undeploy() {
   check "no Pod is left" eventually 60 no_pod_is_left
 }
 
-# The Pod that the README gives to those who have an app. Theirs is played by main-app.
+# The Pod for those who have an app. Theirs is played by main-app.
 your_own_app() {
-  title "Run the Pod of the README's \"Your own app beside it\""
-  awk '/^...yaml$/ { on = 1; next } /^...$/ { on = 0 } on' README.md |
-    sed -e "s|image: my-app:.*|image: $(image_of main-app)|" -e "s|image: log-sidecar:.*|image: $(image_of log-sidecar)|" |
-    kubectl apply -f -
+  title "Your own app beside the sidecar: deploy/your-app/pod.yaml"
+  sed -e "s|image: my-app:.*|image: $(image_of main-app)|" -e "s|image: log-sidecar:.*|image: $(image_of log-sidecar)|" \
+    deploy/your-app/pod.yaml | kubectl apply -f -
   kubectl wait --for=condition=Ready pod/my-app --timeout=2m
   in_background port-forward kubectl port-forward pod/my-app :8080
   curl -sS --fail "http://localhost:$(port_of port-forward)/of/your/own"
   end_background port-forward
-  check "the sidecar prints it" eventually 10 grep_logs my-app '^{"raw":{.*"path":"/of/your/own","status":200},"host":"my-app",'
+  check "the sidecar prints it, with namespace and Pod" eventually 10 grep_logs my-app \
+    "^{\"raw\":{.*\"path\":\"/of/your/own\",\"status\":200},\"host\":\"my-app\",.*,\"namespace\":\"$namespace\",\"pod\":\"my-app\"}$"
   kubectl delete pod/my-app
 }
 
