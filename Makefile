@@ -83,7 +83,7 @@ lint-go:
 # SC2317: older versions of shellcheck take what a trap calls for unreachable.
 .PHONY: lint-sh
 lint-sh:
-	@if command -v shellcheck >/dev/null; then echo '== shellcheck'; shellcheck -e SC2317 deploy/*.sh .ci/run; \
+	@if command -v shellcheck >/dev/null; then echo '== shellcheck'; shellcheck -x -e SC2317 deploy/*.sh deploy/e2e/*.sh .ci/run; \
 		else echo '== shellcheck: skipped, it is not installed'; fi
 
 .PHONY: lint-yaml

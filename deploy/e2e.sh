@@ -4,17 +4,21 @@
 #
 # Both variants are deployed, each in a namespace of its own that enforces the Pod
 # Security level "restricted", and each has to pass every case below. A case reads as
-# what a person would type. Only the API server is used: no access to the nodes and no
-# other image, so that it works the same on any cluster.
+# what a person would type; the words it is written in are in e2e/. Only the API
+# server is used, no access to the nodes, so that it works the same on any cluster.
 #
 #   deploy/e2e.sh [plain | native | both [CASE...]]   (both, all cases; most need walk_through first)
-#   REGISTRY=ghcr.io/me   where the images are pulled from
-#   PORT=8080             local port of the walk-through     (a free one)
-#   ROUNDS=10             Pods deleted under load, per variant
-#   KEEP=1                after a failure, leave namespace and files to look into
+#   REGISTRY=ghcr.io/me    where the images are pulled from
+#   BUSYBOX=busybox:1.37   an image with a shell, in which a batch app is played
+#   PORT=8080              local port of the walk-through     (a free one)
+#   ROUNDS=10              Pods deleted under load, per variant
+#   KEEP=1                 after a failure, leave namespace and files to look into
 set -eEuo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export LC_ALL=C # one order for sort, comm and [[ > ]]
+. deploy/e2e/harness.sh
+. deploy/e2e/load.sh
+. deploy/e2e/cost.sh
 
 cases() {
   walk_through
@@ -23,13 +27,13 @@ cases() {
   pods_deleted_under_load
   rolling_restart_under_load
   sidecar_killed_under_load
-  if [ "$variant" = native ]; then cost_under_load; fi
   if [ "$variant" = plain ]; then full_log_caught_up; fi
+  if [ "$variant" = native ]; then cost_under_load; fi
+  if [ "$variant" = native ]; then sidecar_out_of_memory_under_load; fi
   undeploy
   if [ "$variant" = native ]; then your_own_app; fi
+  if [ "$variant" = native ]; then your_own_job; fi
 }
-
-# ── The cases ────────────────────────────────────────────────────────────────────
 
 # What a newcomer types, and sees.
 walk_through() {
@@ -72,7 +76,7 @@ is_record() {
 # is warned about, and a second apply is a no-op.
 apply_again_changes_nothing() {
   title "Apply the same files again"
-  if [ -n "$REGISTRY" ]; then note "skipped: REGISTRY changes the image names"; return; fi
+  if [ -n "$REGISTRY" ]; then skip "REGISTRY changes the image names"; return; fi
   check "kubectl diff finds nothing" kubectl diff "${manifests[@]}"
   check "kubectl apply --dry-run=server changes nothing" nothing_to_apply
 }
@@ -149,11 +153,12 @@ one_pod_deleted_under_load() {
 # Both have ended well; and a native sidecar after the app. The times of a Pod's status
 # have whole seconds, so the two programs' own messages have to tell as well.
 check_end_of() {
-  local app sidecar app_stopped sidecar_told
-  app=$(last_state main-app) sidecar=$(last_state log-sidecar)
-  check "  main-app and log-sidecar exit with 0" equal "${app%% *} ${sidecar%% *}" "0 0"
+  local app app_ended sidecar sidecar_ended app_stopped sidecar_told
+  read -r app app_ended _ <<<"$(last_state main-app)"
+  read -r sidecar sidecar_ended _ <<<"$(last_state log-sidecar)"
+  check "  main-app and log-sidecar exit with 0" equal "$app $sidecar" "0 0"
   if [ "$variant" = plain ]; then return; fi
-  check "  Pod status: main-app ended at ${app#* }, log-sidecar at ${sidecar#* }" in_order "${app#* }" "${sidecar#* }"
+  check "  Pod status: main-app ended at $app_ended, log-sidecar at $sidecar_ended" in_order "$app_ended" "$sidecar_ended"
   app_stopped=$(said app-logs stopped) sidecar_told=$(said logs draining)
   check "  main-app's last message at ${app_stopped#*T}, log-sidecar got SIGTERM at ${sidecar_told#*T}" in_order "$app_stopped" "$sidecar_told"
 }
@@ -188,12 +193,6 @@ rolling_restart_under_load() {
   check "$(summary)" each_answer_is_shown_once
 }
 
-all_pods_show_each_answer_once() {
-  kubectl logs -l app.kubernetes.io/name=app-with-sidecar -c log-sidecar --tail=-1 >"$work/logs"
-  records_of restart "$work"/logs "$work"/logs-app-with-sidecar-* >"$work/shown"
-  each_answer_is_shown_once
-}
-
 # The kubelet kills the sidecar while the app is under load: it starts it again, the
 # app runs on, and the sidecar goes on from its positions.
 #
@@ -208,10 +207,7 @@ sidecar_killed_under_load() {
   kubectl patch deployment/app-with-sidecar --patch '{"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 1}}}}'
   kubectl rollout status deployment/app-with-sidecar --timeout=2m >/dev/null
   pod=$(a_ready_pod)
-  in_background logs-before kubectl logs -f "$pod" -c log-sidecar
-  in_background port-forward kubectl port-forward "pod/$pod" :8080
-  load kill "http://localhost:$(port_of port-forward)"
-  await_answers 200
+  load_of_two_lives "$pod"
 
   kubectl set image "pod/$pod" "log-sidecar=$(same_image_by_another_name "$pod")"
   check "log-sidecar was restarted once, and runs" eventually 60 sidecar_runs_again "$pod"
@@ -220,16 +216,32 @@ sidecar_killed_under_load() {
   if [ "$variant" = plain ]; then # the kubelet may remove an init container that has ended
     check "kubectl logs --previous shows its last messages" previous_was_draining "$pod"
   fi
-  await_answers "$(($(answered | count) + 200))"
-  end_background load
-  end_background port-forward
+  check_both_lives "$pod"
+}
 
-  check "main-app was not restarted, and no request failed" \
-    equal "$(container "$pod" main-app .restartCount) $(failed_requests)" "0 0"
-  eventually 10 both_lives_show_each_answer "$pod" || true
-  records_of kill "$work/logs-before" "$work/logs" >"$work/shown"
-  check "both lives together: $(summary)" each_answer_is_shown
-  check "what was printed twice is the batch that was being written" twice_is_one_batch
+# The kernel kills the sidecar while the app is under load. It takes a sidecar that frees
+# no memory, and somebody who asks for its metrics over and over: a line costs none.
+sidecar_out_of_memory_under_load() {
+  title "Let the sidecar run out of memory under load"
+  local pod
+  kubectl rollout pause deployment/app-with-sidecar
+  kubectl set env deployment/app-with-sidecar -c log-sidecar GOGC=off GOMEMLIMIT=off
+  kubectl set resources deployment/app-with-sidecar -c log-sidecar --requests=memory=16Mi --limits=memory=16Mi
+  kubectl rollout resume deployment/app-with-sidecar
+  kubectl rollout status deployment/app-with-sidecar --timeout=2m >/dev/null
+  pod=$(a_ready_pod)
+  in_background states watch_states "$pod"
+  load_of_two_lives "$pod"
+
+  in_background metrics kubectl port-forward "pod/$pod" :9090
+  in_background scrape curl --silent --fail-early --max-time 10 --output /dev/null "http://localhost:$(port_of metrics)/metrics?[1-100000]"
+  wait_for_background scrape 120
+  end_background metrics
+  check "log-sidecar was restarted once, and runs" eventually 60 sidecar_runs_again "$pod"
+  wait_for_background logs-before 30
+  check "what ended its first life was the kernel: OOMKilled" eventually 10 was_out_of_memory "$pod"
+  end_background states
+  check_both_lives "$pod"
 }
 
 # The app fills its log while there is no sidecar, whose image is one that is not there.
@@ -268,59 +280,9 @@ full_log_caught_up() {
   check "when the kubelet has looked twice, the Pod is as it was" stays $((begin + 25 - SECONDS)) pod_runs_on "$pod"
 }
 
-sidecar_has_no_image() { [[ $(container "$1" log-sidecar .state.waiting.reason) = *Image* ]]; }
 lines_printed() { # URL LINES
   curl -sS --fail "$1" >"$work/metrics"
   equal "$(sed -nE 's/^log_sidecar_(lines_total|lag_bytes) //p' "$work/metrics" | tr '\n' ' ')" "$2 0 "
-}
-pod_runs_on() {
-  equal "$(pod_field "$1" '{.status.phase}') $(container "$1" main-app .restartCount) $(container "$1" log-sidecar .restartCount)" "Running 0 1"
-}
-
-# As many requests as 16 clients get answered through a port-forward for half a minute;
-# what the kubelet says that both containers have taken meanwhile.
-cost_under_load() {
-  title "What it costs under load"
-  pod=$(a_ready_pod)
-  if ! figures >/dev/null; then note "skipped: the kubelet's figures may not be read"; return; fi
-  in_background port-forward kubectl port-forward "pod/$pod" :8080 :9090
-  local url metrics
-  url=http://localhost:$(port_of port-forward 8080)
-  metrics=http://localhost:$(port_of port-forward 9090)/metrics
-  in_background load curl --silent --parallel --parallel-max 16 --output /dev/null "$url/[1-10000000]"
-  eventually 60 figures_since 0 || fail "the kubelet has figures of both"
-  figures_of_now "$metrics" >"$work/before"
-  eventually 60 figures_since $(($(newest <"$work/before") + 30000)) || fail "the kubelet takes new figures within 60 s"
-  figures_of_now "$metrics" >"$work/after"
-  end_background load
-  end_background port-forward
-  note "$(lines_per_second) requests/s, each a line"
-  note "main-app: $(cost main-app)"
-  note "log-sidecar: $(cost log-sidecar)"
-}
-
-# What the kubelet knows of both containers: a figure, and when it was taken, in ms
-# since 1970. It looks at intervals of some seconds.
-figures() {
-  kubectl get --raw "/api/v1/nodes/$(pod_field "$pod" '{.spec.nodeName}')/proxy/metrics/resource" |
-    sed -nE "s/^container_(cpu_usage_seconds_total|memory_working_set_bytes)\{container=\"(main-app|log-sidecar)\",namespace=\"$namespace\",pod=\"$pod\"\}/\2 \1/p"
-}
-figures_of_now() {
-  figures
-  printf 'lines %s %s000\n' "$(curl -sS --fail "$1" | sed -n 's/^log_sidecar_lines_total //p')" "$(date +%s)"
-}
-newest() { grep -v '^lines' | awk '$4 > t { t = $4 } END { printf "%.0f", t }'; }
-figures_since() { [ "$(figures | count)" = 4 ] && [ "$(figures | newest)" -gt "$1" ]; }
-
-lines_per_second() {
-  awk '/^lines/ && !n { n = $2; t = $3; next } /^lines/ { printf "%d", ($2 - n) / ($3 - t) * 1000 }' "$work/before" "$work/after"
-}
-cost() {
-  awk -v name="$1" '
-    $1 == name && $2 ~ /^cpu/ && !t { cpu = $3; t = $4; next }
-    $1 == name && $2 ~ /^cpu/ { printf "%dm of a CPU", ($3 - cpu) / ($4 - t) * 1000000 }
-    $1 == name && $2 ~ /^memory/ { memory = $3 }
-    END { printf ", working set %.1f MiB", memory / 1048576 }' "$work/before" "$work/after"
 }
 
 # Nothing of it stays.
@@ -333,8 +295,8 @@ undeploy() {
 # The Pod for those who have an app. Theirs is played by main-app.
 your_own_app() {
   title "Your own app beside the sidecar: deploy/your-app/pod.yaml"
-  sed -e "s|image: my-app:.*|image: $(image_of main-app)|" -e "s|image: log-sidecar:.*|image: $(image_of log-sidecar)|" \
-    deploy/your-app/pod.yaml | kubectl apply -f -
+  kubectl set image --local -o yaml -f deploy/your-app/pod.yaml \
+    my-app="$(image_of main-app)" log-sidecar="$(image_of log-sidecar)" | kubectl apply -f -
   kubectl wait --for=condition=Ready pod/my-app --timeout=2m
   in_background port-forward kubectl port-forward pod/my-app :8080
   curl -sS --fail "http://localhost:$(port_of port-forward)/of/your/own"
@@ -344,304 +306,37 @@ your_own_app() {
   kubectl delete pod/my-app
 }
 
-# image_of NAME: as the Makefile names it.
-image_of() { echo "${REGISTRY:+$REGISTRY/}$1:$(cat "$1/VERSION")"; }
-
 grep_logs() { kubectl logs "$1" -c log-sidecar | grep -q "$2"; }
 
-no_pod_is_left() { [ -z "$(kubectl get pods -o name)" ]; }
-
-# All at once, for the kubelet reports a restart in steps.
-sidecar_runs_again() {
-  equal "$(container "$1" log-sidecar .restartCount) $(container "$1" log-sidecar .started) $(container "$1" log-sidecar .ready)" "1 true true"
-}
-
-# It was told to end, and came to say neither that it had nor why not. The exit code
-# is 137 then, where the kubelet still knows it: an init container that has ended may
-# be removed when it is started again.
-was_killed() {
-  local code
-  code=$(container "$1" log-sidecar .lastState.terminated.exitCode)
-  equal "${code:-137}" 137 &&
-    grep -q '"msg":"draining"' "$work/logs-before" &&
-    ! grep -q '"msg":"\(stopped\|drain:\)' "$work/logs-before"
-}
-
-previous_was_draining() { kubectl logs "$1" -c log-sidecar --previous | grep '"msg":"draining"'; }
-
-both_lives_show_each_answer() {
-  kubectl logs "$1" -c log-sidecar >"$work/logs"
-  records_of kill "$work/logs-before" "$work/logs" >"$work/shown"
-  each_answer_is_shown
-}
-
-same_image_by_another_name() {
-  local image
-  image=$(container_spec "$1" log-sidecar)
-  case $image in
-    */*) container "$1" log-sidecar .imageID ;; # registry/name@sha256:...
-    *) echo "docker.io/library/$image" ;;       # what a name without a registry means
-  esac
-}
-
-# ── Load, and what became of it ──────────────────────────────────────────────────
-
-# load NAME URL: request /load/NAME/1, /load/NAME/2, ... one after the other until one
-# gets no answer. Written down are status and URL, unbuffered on stderr. A curl that is
-# ended may be in the middle of its last line, which is why only whole ones count.
-load() {
-  load_name=$1
-  in_background load curl --silent --fail-early --max-time 10 --output /dev/null \
-    --write-out '%{stderr}%{http_code} %{url_effective}\n' "$2/load/$1/[1-100000]"
-}
-
-# The paths that were answered with 200; those that the sidecar has shown.
-results() { head -n "$(count <"$work/load")" "$work/load"; }
-answered() { results | sed -n "s|^200 .*\(/load/$load_name/[0-9]*\)$|\1|p"; }
-answered_at_least() { [ "$(answered | count)" -ge "$1" ]; }
-await_answers() {
-  eventually 20 answered_at_least "$1" ||
-    fail "$1 requests are answered within 20 s" "the load has ended with:" "$(tail -n 3 "$work/load")" "$(cat "$work"/port-forward "$work"/proxy 2>/dev/null | tail -n 3)"
-}
-failed_requests() { results | grep -vc '^200 ' || true; }
-only_records() { grep '^{"raw":' || true; }
-records_of() { # NAME FILE...
-  local name=$1
-  shift
-  sed -n "s|^{\"raw\":{.*\"path\":\"\(/load/$name/[0-9]*\)\".*|\1|p" "$@"
-}
-
-lost() { comm -23 <(answered | sort) <(sort -u "$work/shown"); }
-twice() { sort "$work/shown" | uniq -d; }
-count() { wc -l | tr -d ' '; }
-summary() { echo "$(answered | count) requests answered, $(lost | count) lost, $(twice | count) shown twice"; }
-each_answer_is_shown() { none lost; }
-each_answer_is_shown_once() { none lost && none twice; }
-none() {
-  "$1" >"$work/$1"
-  [ ! -s "$work/$1" ] || { echo "- $1: $(head -n 5 "$work/$1" | tr '\n' ' ')"; return 1; }
-}
-
-# Twice is a run of lines that ends the first life and begins the second, no more.
-twice_is_one_batch() {
-  local n
-  n=$(twice | count)
-  [ "$n" -eq 0 ] || cmp -s \
-    <(records_of kill "$work/logs-before" | tail -n "$n") <(records_of kill "$work/logs" | head -n "$n")
-}
-
-# ── Pods ─────────────────────────────────────────────────────────────────────────
-
-deploy() {
-  case $variant in
-    plain) manifests=(-f deploy/) ;;
-    native) manifests=(-f deploy/service.yaml -f deploy/native-sidecar/) ;;
-  esac
-  if [ -z "$REGISTRY" ]; then
-    kubectl apply "${manifests[@]}"
-  elif [ "$variant" = plain ]; then
-    make --no-print-directory deploy REGISTRY="$REGISTRY"
-  else
-    make --no-print-directory deploy-native REGISTRY="$REGISTRY"
+# The Job for those who have a batch app. Theirs is played by a shell, and badly: the last
+# line has no newline, and the exit code is 3.
+your_own_job() {
+  title "Your own batch app beside the sidecar: deploy/your-app/job.yaml"
+  local pod script
+  # shellcheck disable=SC2016 # the shell in the container is to expand it
+  script='{ for i in $(seq 5000); do echo "line $i"; done; printf "cut off"; } >>/var/log/app/batch.log; exit 3'
+  kubectl set image --local -o yaml -f deploy/your-app/job.yaml my-batch="$BUSYBOX" log-sidecar="$(image_of log-sidecar)" |
+    kubectl patch --local -o yaml -f - --patch "spec: {template: {spec: {containers: [{name: my-batch, command: [sh, -c, '$script']}]}}}" |
+    kubectl apply -f -
+  eventually 120 job_is_over || true
+  if job_has_no_image; then
+    skip "the cluster cannot pull $BUSYBOX"
+    kubectl delete job/my-batch
+    return
   fi
+  pod=$(kubectl get pods -l batch.kubernetes.io/job-name=my-batch -o jsonpath='{.items[0].metadata.name}')
+  check "the app exits with 3, so the Job has failed" equal "$(container "$pod" my-batch .state.terminated.exitCode) $(job_condition)" "3 Failed"
+  check "log-sidecar exits with 0" equal "$(container "$pod" log-sidecar .state.terminated.exitCode)" 0
+  kubectl logs "$pod" -c log-sidecar >"$work/logs"
+  check "it has printed 5,000 lines and the one that is cut off, each once, in order" \
+    diff <(sed -n 's/^{"raw":"\([^"]*\)".*/\1/p' "$work/logs") <(seq -f 'line %.0f' 5000; echo 'cut off')
+  kubectl delete job/my-batch
 }
 
-pod_field() { kubectl get pod "$1" -o jsonpath="$2"; }
-
-# container POD NAME FIELD: a field of a container's status, whichever list it is in.
-container() {
-  local which="[?(@.name=='$2')]$3"
-  pod_field "$1" "{.status.containerStatuses$which}{.status.initContainerStatuses$which}"
-}
-container_spec() {
-  pod_field "$1" "{.spec.containers[?(@.name=='$2')].image}{.spec.initContainers[?(@.name=='$2')].image}"
+job_is_over() { [ "$(job_condition)" = Failed ] || job_has_no_image; }
+job_condition() { kubectl get job/my-batch -o jsonpath='{.status.conditions[?(@.type=="Failed")].type}'; }
+job_has_no_image() {
+  [[ $(kubectl get pods -l batch.kubernetes.io/job-name=my-batch -o jsonpath='{.items[*].status.containerStatuses[*].state.waiting.reason}') = *Image* ]]
 }
 
-every_pod_is_ready() {
-  kubectl get pods --no-headers >"$work/pods"
-  [ "$(grep -c ' 2/2 ' "$work/pods")" = "$(count <"$work/pods")" ]
-}
-
-# A Pod that is ready and not about to go.
-a_ready_pod() {
-  local deleted ready
-  deleted='{.metadata.deletionTimestamp}'
-  ready='{.status.conditions[?(@.type=="Ready")].status}'
-  kubectl get pods -o jsonpath="{range .items[*]}{.metadata.name} $ready$deleted{\"\n\"}{end}" | sed -n 's/ True$//p' | tail -n 1
-}
-
-# A line per container for each change of the Pod: name, exit code, time of its end.
-# It becomes kubectl, so that who ends it ends kubectl.
-watch_states() {
-  local each='{{.name}} {{with .state.terminated}}{{.exitCode}} {{.finishedAt}}{{end}}{{"\n"}}'
-  exec kubectl get pod "$1" --watch -o go-template="{{range .status.containerStatuses}}$each{{end}}{{range .status.initContainerStatuses}}$each{{end}}"
-}
-last_state() { sed -n "s/^$1 //p" "$work/states" | tail -n 1; }
-
-# said LOG MESSAGE: when a program said it, to the nanosecond.
-said() { sed -n "s/^{\"time\":\"\([^\"]*\)\".*\"msg\":\"$2\".*/\1/p" "$work/$1" | tail -n 1; }
-
-equal() { [ "$1" = "$2" ] || { echo "got $1, want $2"; return 1; }; }
-# Without the Z, because 12.5 comes before 12.51, but 12.5Z after 12.51Z.
-in_order() { [ -n "$1" ] && [ -n "$2" ] && ! [[ ${1%Z} > ${2%Z} ]]; }
-
-# ── Processes in the background: each writes into a file of its name ─────────────
-
-# in_background NAME COMMAND...
-in_background() {
-  local name=$1
-  shift
-  : >"$work/$name" # here and now: who reads it next must not find an earlier round's
-  "$@" >"$work/$name" 2>&1 &
-  echo $! >"$work/$name.pid"
-}
-
-ended() { ! kill -0 "$(cat "$work/$1.pid")" 2>/dev/null; }
-
-# port_of NAME [PORT]: the local port that kubectl says it listens on, for PORT.
-port_of() {
-  local says="(Forwarding from|Starting to serve on) 127\\.0\\.0\\.1:([0-9]+).*${2:-}\$"
-  eventually 10 grep -qE "^$says" "$work/$1"
-  sed -nE "s/^$says/\\2/p" "$work/$1" | head -n 1
-}
-
-end_background() {
-  kill "$(cat "$work/$1.pid")" 2>/dev/null || true
-  wait_for_background "$1" 10
-}
-
-# wait_for_background NAME SECONDS: it has to end by itself.
-wait_for_background() {
-  eventually "$2" ended "$1" || fail "$1 has not ended" "see the end of its output:" "$(tail -n 3 "$work/$1")"
-  rm "$work/$1.pid"
-}
-
-# stays SECONDS COMMAND...: it holds for so long.
-stays() {
-  local deadline=$((SECONDS + $1))
-  shift
-  until [ "$SECONDS" -ge "$deadline" ]; do
-    "$@" || return 1
-    sleep 1
-  done
-  "$@"
-}
-
-# eventually SECONDS COMMAND...: try until it holds.
-eventually() {
-  local deadline=$((SECONDS + $1))
-  shift
-  until "$@"; do
-    [ "$SECONDS" -lt "$deadline" ] || return 1
-    sleep 0.1
-  done
-}
-
-# ── What is printed ──────────────────────────────────────────────────────────────
-
-bold='' green='' red='' plain=''
-if [ -t 1 ]; then
-  bold=$'\e[1m' green=$'\e[32m' red=$'\e[31m' plain=$'\e[0m'
-fi
-title() { printf '\n%s%s: %s%s  (%s s)\n' "$bold" "$variant" "$1" "$plain" "$SECONDS"; }
-note() { printf '    %s\n' "$1"; }
-
-# check WHAT COMMAND...: a tick when it holds.
-check() {
-  local what=$1 output
-  shift
-  output=$("$@" 2>&1) || fail "$what" "did not hold: $*" "$(tail -n 3 <<<"$output")"
-  printf '  %s✓%s %s\n' "$green" "$plain" "$what"
-}
-fail() {
-  printf '  %s✗ %s%s\n' "$red" "$1" "$plain"
-  printf '%s\n' "$@" >"$work/failure"
-  exit 1
-}
-
-# ── Start and end ────────────────────────────────────────────────────────────────
-
-start() {
-  namespace=app-with-sidecar-$variant-$RANDOM
-  work=$(mktemp -d)
-  # A configuration of its own whose default namespace is the test's, so that the
-  # commands above are what a person would type.
-  kubectl config view --raw --flatten --minify >"$work/kubeconfig"
-  export KUBECONFIG=$work/kubeconfig
-  kubectl config set-context --current --namespace="$namespace" >/dev/null
-  kubectl create namespace "$namespace" >/dev/null
-  kubectl label namespace "$namespace" pod-security.kubernetes.io/enforce=restricted >/dev/null
-}
-
-finish() {
-  local status=130 file # ended from outside, where neither of these holds
-  trap - EXIT ERR
-  trap '' INT TERM HUP
-  set +e
-  if [ -n "$completed" ]; then status=0; elif [ -f "$work/failure" ]; then status=1; fi
-  for file in "$work"/*.pid; do
-    [ -f "$file" ] && kill "$(cat "$file")" 2>/dev/null
-  done
-  [ "$status" != 1 ] || show_what_is_wrong
-  if [ "$status" = 1 ] && [ -n "${KEEP:-}" ]; then
-    printf 'Kept: namespace %s, files %s. When done: kubectl delete namespace %s\n' "$namespace" "$work" "$namespace"
-  else
-    [ "$status" = 0 ] || printf 'Deleting namespace %s\n' "$namespace"
-    kubectl delete namespace "$namespace" --timeout=90s >/dev/null
-    rm -rf "$work"
-  fi
-  exit "$status"
-}
-
-show_what_is_wrong() {
-  local pod name
-  printf '\n%sWhat the cluster says%s\n' "$bold" "$plain"
-  kubectl describe pods
-  for pod in $(kubectl get pods -o name); do
-    for name in main-app log-sidecar; do
-      printf '\nThe last lines of %s, %s:\n' "$pod" "$name"
-      kubectl logs "$pod" -c "$name" --tail=20
-    done
-  done
-  printf '\n'
-  kubectl get events --sort-by=.lastTimestamp | tail -n 30
-  printf '\n'
-  kubectl get pods -o wide | tee "$work/pods"
-  printf '\n%s✗ %s failed%s\n' "$red" "$variant" "$plain"
-  sed 's/^/  /' "$work/failure"
-  if grep -q 'ImagePull\|ErrImage' "$work/pods"; then
-    printf 'Next: the cluster has not got the images. make docker-build kind-load, or set REGISTRY.\n'
-  elif [ -z "${KEEP:-}" ]; then
-    printf 'Next: KEEP=1 deploy/e2e.sh %s leaves namespace and files to look into.\n' "$variant"
-  fi
-}
-
-# run_variant NAME: all cases in a namespace of their own, which is deleted at the end.
-run_variant() (
-  variant=$1 completed=''
-  start
-  trap finish EXIT
-  trap '[ $? = 130 ] || fail "line $LINENO: $BASH_COMMAND"' ERR
-  for case in $selected; do
-    "$case"
-  done
-  completed=1
-)
-
-REGISTRY=${REGISTRY:-}
-ROUNDS=${ROUNDS:-10}
-case ${1:-both} in
-  plain | native) variants=$1 ;;
-  both) variants='plain native' ;;
-  *) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p;}' "$0"; exit 2 ;;
-esac
-selected=${*:2}
-selected=${selected:-cases}
-if ! kubectl version >/dev/null 2>&1; then
-  echo "kubectl reaches no cluster. Next: kind create cluster, then make docker-build kind-load" >&2
-  exit 1
-fi
-for v in $variants; do
-  run_variant "$v"
-done
-printf '\n%s✓ all cases hold for: %s, in %s s%s\n' "$green" "$variants" "$SECONDS" "$plain"
+run "$@"
