@@ -26,18 +26,9 @@ export GOTOOLCHAIN ?= auto
 # As in the Dockerfiles, so that what is tried here is what runs there.
 GO_BUILD := GOWORK=off CGO_ENABLED=0 go build -trimpath -tags nethttpomithttp2
 
-# Linters are pinned, and built by Go: nothing to install.
-GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
-ACTIONLINT    := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
-GOVULNCHECK   := go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
-OCB           := go run go.opentelemetry.io/collector/cmd/builder@v0.165.0
-KUBE_SCORE    := go run github.com/zegl/kube-score/cmd/kube-score@v1.20.0
-
-# Left out on purpose. The first would break images that were loaded into the
-# cluster; the others belong to the owner of the cluster, who knows what may talk to
-# the Pod, how many may be away at a time, and where they should run.
-KUBE_SCORE_IGNORE := container-image-pull-policy pod-networkpolicy \
-	deployment-has-poddisruptionbudget deployment-has-host-podantiaffinity
+# Pinned, and built by Go: nothing to install.
+GOVULNCHECK := go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
+OCB         := go run go.opentelemetry.io/collector/cmd/builder@v0.165.0
 
 SHELL := bash
 .DEFAULT_GOAL := help
@@ -67,52 +58,8 @@ test: build ## test both modules under the race detector, each alone and in the 
 	@echo '== make run'; deploy/run_test.sh
 
 .PHONY: lint
-lint: lint-go lint-sh lint-yaml lint-readme ## check the code, the scripts, the manifests, the workflows, the README
-
-.PHONY: lint-go
-lint-go:
-	@echo '== gofmt'; files=$$(gofmt -l $(MODULES)); [ -z "$$files" ] || { echo "gofmt -w $$files"; exit 1; }
-	@set -e; for module in $(MODULES); do cd $(CURDIR)/$$module; \
-		for target in '' linux/arm64 darwin/arm64; do \
-			echo "== go vet: $$module $$target"; \
-			GOOS=$${target%/*} GOARCH=$${target#*/} go vet ./...; \
-		done; \
-		echo "== golangci-lint: $$module"; $(GOLANGCI_LINT) run ./...; \
-	done
-
-# SC2317: older versions of shellcheck take what a trap calls for unreachable.
-.PHONY: lint-sh
-lint-sh:
-	@if command -v shellcheck >/dev/null; then echo '== shellcheck'; shellcheck -x -e SC2317 deploy/*.sh deploy/e2e/*.sh .ci/run; \
-		else echo '== shellcheck: skipped, it is not installed'; fi
-
-.PHONY: lint-yaml
-lint-yaml:
-	@echo '== actionlint'; $(ACTIONLINT)
-	@echo '== kube-score'; \
-		for files in 'deploy/*.yaml' 'deploy/native-sidecar/*.yaml' 'deploy/your-app/*.yaml'; do \
-			$(KUBE_SCORE) score --output-format ci $(KUBE_SCORE_IGNORE:%=--ignore-test %) $$files | \
-				grep -v '^\[\(OK\|SKIPPED\)\]'; \
-			[ "$${PIPESTATUS[0]}" = 0 ] || exit 1; done
-	@echo '== the manifests name the versions in main-app/VERSION and log-sidecar/VERSION'; \
-		for file in deploy/*.yaml deploy/*/*.yaml; do \
-			wrong=$$(grep -oE 'image: (main-app|log-sidecar):[^ ]*' $$file | grep -vE ' (main-app:$(APP_VERSION)|log-sidecar:$(SIDECAR_VERSION))$$'); \
-			[ -z "$$wrong" ] || { echo "$$file names $$wrong"; exit 1; }; done
-	@echo '== the two Deployments differ only in what makes a native sidecar'; \
-		fields() { sed -e 's/ *#.*//' -e 's/^ *//' -e '/^$$/d' "$$1" | sort; }; \
-		diff <(printf '> %s\n' initContainers: 'restartPolicy: Always') \
-			<(diff <(fields deploy/deployment.yaml) <(fields deploy/native-sidecar/deployment.yaml) \
-				| grep '^[<>]' | grep -v terminationGracePeriodSeconds)
-
-.PHONY: lint-readme
-lint-readme:
-	@echo '== every test, file and target that the README names is there'; \
-		for name in $$(grep -o '`Test[A-Za-z0-9]*`' README.md | tr -d '`' | sort -u); do \
-			grep -rqs "^func $$name(" $(MODULES) || { echo "README.md names $$name"; exit 1; }; done; \
-		for file in $$(grep -o ']([a-z.][^):]*)' README.md | tr -d '])('); do \
-			[ -e "$$file" ] || { echo "README.md names $$file"; exit 1; }; done; \
-		for target in $$(grep -oE '(^|`)make [a-z0-9 -]*' README.md | sed 's/.*make //' | tr ' ' '\n' | sort -u); do \
-			grep -q "^$$target:" Makefile || { echo "README.md names make $$target"; exit 1; }; done
+lint: ## check the code, the scripts, the manifests, the workflows, the READMEs
+	@.github/lint.sh
 
 .PHONY: vuln
 vuln: ## look for known vulnerabilities in what the code calls; asks vuln.go.dev
