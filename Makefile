@@ -51,11 +51,11 @@ build: ## build bin/main-app and bin/log-sidecar
 # module's go.mod is broken. What was tested so is cached for the second round.
 .PHONY: test
 test: build ## test both modules under the race detector, each alone and in the workspace
-	@set -e; for work in off "$(CURDIR)/go.work"; do for module in $(MODULES); do \
+	@set -eo pipefail; { for work in off "$(CURDIR)/go.work"; do for module in $(MODULES); do \
 		echo "== go test -race: $$module, GOWORK=$$work"; \
-		(cd $$module && GOWORK=$$work go test -race ./...); \
-	done; done
-	@echo '== make run'; deploy/run_test.sh
+		(cd $$module && GOWORK=$$work go test -race -json ./...); \
+	done; done; \
+	echo '== make run'; deploy/run_test.sh; } | go run .github/testreport.go
 
 .PHONY: lint
 lint: ## check the code, the scripts, the manifests, the workflows, the READMEs

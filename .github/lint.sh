@@ -21,7 +21,7 @@ fail() { echo "$*" >&2; exit 1; }
 code() {
   local module target files
   title gofmt
-  files=$(gofmt -l "${modules[@]}")
+  files=$(gofmt -l "${modules[@]}" .github)
   [ -z "$files" ] || fail "gofmt -w $(tr '\n' ' ' <<<"$files")"
   for module in "${modules[@]}"; do
     for target in "$(go env GOOS)/$(go env GOARCH)" linux/arm64 darwin/arm64; do
@@ -31,6 +31,7 @@ code() {
     title "golangci-lint: $module"
     (cd "$module" && go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run ./...)
   done
+  go vet .github/testreport.go
 }
 
 shell() {
