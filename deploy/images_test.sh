@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Checks what the images promise: images_test.sh IMAGE...
 set -euo pipefail
+[ $# -gt 0 ] || { echo "usage: ${0##*/} IMAGE..." >&2; exit 2; }
 max_bytes=7500000 # over the base
 
 work=$(mktemp -d)

@@ -6,8 +6,11 @@
 #   APP_ADDR      where main-app listens                 (localhost:8080)
 #   SIDECAR_ADDR  where log-sidecar listens              (localhost:9090)
 #   LOG_DIR       where the log goes, and stays          (a directory that is removed)
+#   STATE_DIR     where the positions are kept: with both, the next run prints only
+#                 what is new                            (a directory that is removed)
 #
-# Every other variable of the two programs is passed on.
+# The other variables of the two programs are passed on, but for LISTEN_ADDR, LOG_PATH
+# and APP_HEALTH_URL, which follow from these.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -43,7 +46,7 @@ trap clean_up EXIT
 trap 'trap "" INT TERM HUP; asked=1; exit 0' INT TERM HUP
 
 log_dir=${LOG_DIR:-$work/log}
-state_dir=$work/state
+state_dir=${STATE_DIR:-$work/state}
 mkdir -p "$log_dir" "$state_dir"
 # Here and now: a program that was just started may not have made its own yet.
 touch "$work/main-app.stderr" "$work/log-sidecar.stderr"
@@ -55,6 +58,7 @@ fail() {
   said=$(tail -n 1 "$work/$1.stderr" | sed -e 's/.*"msg":"//' -e 's/"[,}].*//' -e 's/\\"/"/g')
   printf '%s✗ %s has ended:%s %s\n' "$red" "$1" "$plain" "$said" >&2
   case $1:$said in
+    *"bin/$1: No such file"*) echo 'Next: make run, which builds it first' ;;
     main-app:LISTEN_ADDR=*) echo 'Next: choose another address, APP_ADDR=localhost:8081 make run' ;;
     log-sidecar:LISTEN_ADDR=*) echo 'Next: choose another address, SIDECAR_ADDR=localhost:9091 make run' ;;
     main-app:LOG_PATH=*) echo 'Next: choose a directory that you can write to, LOG_DIR=/tmp/log make run' ;;
