@@ -99,7 +99,7 @@ func TestEACCESForAWhile(t *testing.T) {
 	}
 }
 
-func TestWhereNoLeaseIsToBeHadAFileIsLetGoWhenItHasBeenQuiet(t *testing.T) {
+func TestQuietFileIsClosedWhereNoLeaseIs(t *testing.T) {
 	s := newSite(t)
 	w := newWriter(t, s.path)
 	w.some(5)
@@ -117,23 +117,9 @@ func TestWhereNoLeaseIsToBeHadAFileIsLetGoWhenItHasBeenQuiet(t *testing.T) {
 	})
 }
 
-func TestWhereNoLeaseIsToBeHadADrainWaitsUntilTheLogHasBeenQuiet(t *testing.T) {
-	s := newSite(t)
-	s.cfg.Ended = answer(true, true)
-	w := newWriter(t, s.path)
-	w.some(5)
-	s.start()
-	began := time.Now()
-	var err error
-	asNobody(t, s, func() { err = s.tailer.drain() })
-	require.NoError(t, err)
-	require.GreaterOrEqual(t, time.Since(began), drainQuiet-100*time.Millisecond)
-	s.want(w.lines)
-}
-
 // The limits of inotify are the whole machine's, but for those of a user
 // namespace: the test runs again as a process in one of its own.
-func TestWhereNoInotifyIsToBeHadItPollsAndSaysSoAndRecovers(t *testing.T) {
+func TestWithoutInotifyItPollsAndSaysSo(t *testing.T) {
 	const inNamespace = "TAIL_TEST_NAMESPACE"
 	if os.Getenv(inNamespace) == "" {
 		cmd := exec.Command(os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.v")

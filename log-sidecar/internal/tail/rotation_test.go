@@ -1,6 +1,7 @@
 package tail
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -8,30 +9,19 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestARenamedFileIsFinishedBeforeTheNextOne(t *testing.T) {
-	s := newSite(t)
-	w := newWriter(t, s.path)
-	w.some(10)
-	s.run()
-	s.wantSoon(w.lines)
-	w.some(10)
-	w.rotate()
-	w.some(10)
-	s.wantSoon(w.lines)
-	s.eventually("the rotation is counted", func() bool { return s.tailer.Status().Rotations == 1 })
-}
-
 func TestManyRenamesBackToBack(t *testing.T) {
+	const renames = 100
 	s := newSite(t)
 	w := newWriter(t, s.path)
 	s.run()
-	for i := range 100 {
+	for i := range renames {
 		w.some(50)
-		require.NoError(t, os.Rename(s.path, s.path+"-"+string(rune('a'+i/10))+string(rune('0'+i%10))))
+		require.NoError(t, os.Rename(s.path, fmt.Sprintf("%s-x%02d", s.path, i)))
 		w.open()
 	}
 	w.some(50)
 	s.wantSoon(w.lines)
+	s.eventually("they are counted", func() bool { return s.tailer.Status().Rotations == renames })
 }
 
 func TestManyRenamesBetweenTwoLooks(t *testing.T) {
@@ -47,14 +37,29 @@ func TestManyRenamesBetweenTwoLooks(t *testing.T) {
 	s.want(w.lines)
 }
 
+func TestRotationsWhileDown(t *testing.T) {
+	s := newSite(t)
+	w := newWriter(t, s.path)
+	w.some(10)
+	s.look()
+	s.kill()
+	for range 3 {
+		w.some(5000)
+		w.rotate()
+	}
+	w.some(10)
+	s.look()
+	s.want(w.lines)
+	require.Zero(t, s.tailer.Status().Gaps)
+}
+
 // Closing the old file after a time, or on the rename, loses what is written to it
 // after that.
-func TestHeldFileIsFollowedBesideTheLiveOne(t *testing.T) {
+func TestHeldFileBesideTheLiveOne(t *testing.T) {
 	s := newSite(t)
 	w := newWriter(t, s.path)
 	w.some(5)
 	s.look()
-	shift(t, s.path)
 	require.NoError(t, os.Rename(s.path, s.path+".1"))
 	next := newWriter(t, s.path)
 	next.n = 1000
@@ -74,10 +79,12 @@ func TestHeldFileIsFollowedBesideTheLiveOne(t *testing.T) {
 	w.some(1)
 	w.close()
 	s.lookUntil("it is at rest", func() bool { return len(s.tailer.Status().Held) == 0 })
+	require.Equal(t, 1, s.tailer.Status().Followed)
 	s.want(append(want, w.lines[len(w.lines)-1]))
 }
 
-func TestHeldFileIsClosedSoonAfterItsWriter(t *testing.T) {
+// A close causes no event.
+func TestHeldFileIsClosedAfterItsWriter(t *testing.T) {
 	s := newSite(t)
 	w := newWriter(t, s.path)
 	w.some(5)
@@ -92,7 +99,7 @@ func TestHeldFileIsClosedSoonAfterItsWriter(t *testing.T) {
 	s.wantSoon(append(w.lines, "next"))
 }
 
-func TestAWriterThatEndsItsLineInTheRenamedFile(t *testing.T) {
+func TestLineEndedAfterTheRename(t *testing.T) {
 	s := newSite(t)
 	w := newWriter(t, s.path)
 	w.some(2)
@@ -108,40 +115,31 @@ func TestAWriterThatEndsItsLineInTheRenamedFile(t *testing.T) {
 	s.want(w.lines)
 }
 
-func TestALineThatWasNeverEndedIsPrintedWhenItsFileIsLetGo(t *testing.T) {
-	s := newSite(t)
-	w := newWriter(t, s.path)
-	w.some(2)
-	w.piece("half")
-	w.rotate()
-	s.look()
-	s.want(append(w.lines, "half"))
-}
-
-// The file after it is left again, for another one that comes first.
-func TestALineThatWasNeverEndedIsPrintedOnce(t *testing.T) {
+func TestLineNeverEndedIsPrintedOnce(t *testing.T) {
 	s := newSite(t)
 	w := newWriter(t, s.path)
 	w.some(2)
 	w.write("half")
 	w.lines = append(w.lines, "half")
-	w.rotate()
 	s.look()
+	s.want(w.lines[:2])
+	w.rotate() // now nobody can end it
+	s.look()
+	s.want(w.lines)
 	w.some(5)
-	w.copyTruncate()
+	w.copyTruncate() // the file after it is left again, for another one that comes first
 	s.look()
 	w.some(5)
 	s.look()
 	s.want(w.lines)
 }
 
-func TestAnUnterminatedLineIsHeldBackAndJoined(t *testing.T) {
+// A timer would split it.
+func TestLineWrittenInPiecesIsPrintedWhole(t *testing.T) {
 	s := newSite(t)
 	w := newWriter(t, s.path)
 	s.run()
-	w.some(1)
-	s.wantSoon(w.lines)
-	for range 3 { // in three pieces, each seen by itself
+	for range 3 {
 		for _, piece := range []string{`{"a":`, `"b`, `c"`} {
 			looked := s.tailer.Status().LastLook
 			w.piece(piece)
@@ -168,24 +166,7 @@ func TestDeletedAndCreatedAgain(t *testing.T) {
 	s.wantSoon(w.lines)
 }
 
-// The file is empty when it is opened; then it is written and deleted at once.
-func TestWhatIsOpenIsPrintedThoughItWasDeleted(t *testing.T) {
-	s := newSite(t)
-	w := newWriter(t, s.path)
-	w.some(3)
-	s.look()
-	for range 5 {
-		w.rotate()
-		s.look()
-		w.some(3)
-		require.NoError(t, os.Remove(s.path))
-		w.open()
-		s.look()
-		s.want(w.lines)
-	}
-}
-
-func TestALinkSwitchedToAnotherFile(t *testing.T) {
+func TestLinkSwitchedToAnotherFile(t *testing.T) {
 	for name, target := range map[string]func(s *site, n string) string{
 		"beside it": func(s *site, n string) string { return s.path + "-" + n },
 		"elsewhere": func(s *site, n string) string { return filepath.Join(s.cfg.StateDir, n+".log") },
@@ -213,17 +194,17 @@ func TestALinkSwitchedToAnotherFile(t *testing.T) {
 	}
 }
 
-func TestADirectoryThatComesLaterGoesAndComesBack(t *testing.T) {
+func TestDirectoryComesLaterGoesComesBack(t *testing.T) {
 	s := newSite(t)
 	require.NoError(t, os.Remove(s.dir))
 	s.run()
-	s.eventually("it is missing and polled for", func() bool {
-		status := s.tailer.Status()
-		return status.File == missing && status.Polling
-	})
 	var lines []string
 	n := 0
-	for range 5 {
+	for life := range 10 {
+		s.eventually("it is missing and polled for", func() bool {
+			status := s.tailer.Status()
+			return status.File == missing && status.Polling
+		})
 		require.NoError(t, os.Mkdir(s.dir, 0o755))
 		w := newWriter(t, s.path)
 		w.n = n
@@ -232,12 +213,15 @@ func TestADirectoryThatComesLaterGoesAndComesBack(t *testing.T) {
 		n, lines = w.n, append(lines, w.lines...)
 		s.wantSoon(lines)
 		s.eventually("events are had", func() bool { return !s.tailer.Status().Polling })
+		if life%2 == 0 {
+			require.NoError(t, os.Rename(s.dir, s.dir+".old"))
+		}
 		require.NoError(t, os.RemoveAll(s.dir))
-		s.eventually("it is missing", func() bool { return s.tailer.Status().File == missing })
+		require.NoError(t, os.RemoveAll(s.dir+".old"))
 	}
 }
 
-func TestADirectoryThatIsRenamedAndMadeAnew(t *testing.T) {
+func TestDirectoryRenamedAndMadeAnew(t *testing.T) {
 	s := newSite(t)
 	w := newWriter(t, s.path)
 	w.some(5)
@@ -249,118 +233,6 @@ func TestADirectoryThatIsRenamedAndMadeAnew(t *testing.T) {
 	w.open()
 	w.some(5)
 	s.wantSoon(w.lines)
-}
-
-func TestTheFileMayComeLater(t *testing.T) {
-	s := newSite(t)
-	s.run()
-	s.eventually("it is missing", func() bool { return s.tailer.Status().File == missing })
-	w := newWriter(t, s.path)
-	w.some(5)
-	s.wantSoon(w.lines)
-}
-
-func TestASinkThatFailsEndsRun(t *testing.T) {
-	s := newSite(t)
-	w := newWriter(t, s.path)
-	s.run()
-	s.sink.fail(errBroken)
-	w.some(5)
-	require.ErrorIs(t, s.ended(), errBroken)
-
-	s.sink.fail(nil)
-	s.look()
-	s.want(append(w.lines, w.lines...)) // one batch again: its checkpoint was not saved
-}
-
-func TestABlockedSinkIsWaitedForAndNothingIsLost(t *testing.T) {
-	s := newSite(t)
-	w := newWriter(t, s.path)
-	s.run()
-	unblock := s.sink.block()
-	w.some(10)
-	s.eventually("it waits", s.sink.blocked)
-	for range 10 {
-		w.some(2000)
-		w.rotate()
-	}
-	status := s.tailer.Status() // answers all the same
-	require.Zero(t, status.Lines)
-	require.Greater(t, status.Lag, int64(10*2000*20))
-	unblock()
-	s.wantSoon(w.lines)
-	s.eventually("no lag is left", func() bool { return s.tailer.Status().Lag == 0 })
-}
-
-func TestStatusWhileTheFirstBatchIsBlocked(t *testing.T) {
-	s := newSite(t)
-	w := newWriter(t, s.path)
-	w.some(10)
-	unblock := s.sink.block()
-	defer unblock()
-	s.run()
-	s.eventually("it waits", s.sink.blocked)
-	require.Equal(t, atEnd, s.tailer.Status().File)
-}
-
-func TestTheLagOfADeletedFileThatIsOpen(t *testing.T) {
-	s := newSite(t)
-	w := newWriter(t, s.path)
-	w.some(1)
-	s.run()
-	s.wantSoon(w.lines)
-	unblock := s.sink.block()
-	w.some(5000)
-	s.eventually("it waits", s.sink.blocked)
-	lag := s.tailer.Status().Lag
-	require.NoError(t, os.Remove(s.path))
-	require.Equal(t, lag, s.tailer.Status().Lag)
-	w.open()
-	w.line("next")
-	require.Equal(t, lag+5, s.tailer.Status().Lag)
-	unblock()
-	s.wantSoon(w.lines)
-}
-
-// What is older than the checkpoint has been printed, though its file is gone.
-func TestTheLagAfterTheLiveFileWasDeletedWhileDown(t *testing.T) {
-	s := newSite(t)
-	w := newWriter(t, s.path)
-	w.some(5)
-	w.rotate()
-	afterATick(t, s.path+".1")
-	w.some(5)
-	s.look()
-	s.kill()
-	require.NoError(t, os.Remove(s.path))
-	s.start()
-	require.Zero(t, s.tailer.Status().Lag)
-	s.look()
-	require.Zero(t, s.tailer.Status().Lag)
-	w.open()
-	w.some(5)
-	s.look()
-	s.want(w.lines)
-	require.Zero(t, s.tailer.Status().Lag)
-}
-
-func TestStatusAnswersWhileTheFileSystemDoesNot(t *testing.T) {
-	s := newSite(t)
-	s.start()
-	hang, hangs := make(chan struct{}), make(chan struct{}, 1)
-	s.tailer.log.Hook = func() {
-		select {
-		case hangs <- struct{}{}:
-		default:
-		}
-		<-hang
-	}
-	for range 3 { // and asks it once
-		_ = s.tailer.Status()
-	}
-	require.Len(t, hangs, 1)
-	close(hang)
-	s.tailer.measuring.Lock() // it is through
 }
 
 // Some rotate by copying and deleting. The copy has no lines of its own.
@@ -387,7 +259,7 @@ func TestCopiedAndDeleted(t *testing.T) {
 }
 
 // Where a file is gone, another that begins alike is not what is left of it.
-func TestAFileThatBeginsLikeADeletedOneIsAnotherFile(t *testing.T) {
+func TestFileThatBeginsLikeADeletedOne(t *testing.T) {
 	s := newSite(t)
 	w := newWriter(t, s.path)
 	w.line("starting")
@@ -411,4 +283,50 @@ func deleteForGood(t *testing.T, path string) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = file.Close() })
 	require.NoError(t, os.Remove(path))
+}
+
+// The position is saved after the print: a kill between the two repeats, and never skips.
+func TestFailingSinkEndsRun(t *testing.T) {
+	for name, draining := range map[string]bool{"following": false, "draining": true} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			w := newWriter(t, s.path)
+			s.run()
+			if draining {
+				s.running.stop()
+			}
+			s.sink.fail(errBroken)
+			w.some(5)
+			require.ErrorIs(t, s.ended(), errBroken)
+			s.sink.fail(nil)
+			s.look()
+			s.want(append(w.lines, w.lines...))
+		})
+	}
+}
+
+// What was rotated away before the sidecar was up is gone; what is older than a position
+// was printed.
+func TestGapWhereAPositionsFileIsGone(t *testing.T) {
+	s := newSite(t)
+	w := newWriter(t, s.path)
+	w.some(10)
+	w.rotate()
+	w.some(10)
+	s.look()
+	s.kill()
+	w.some(10)
+	lost := len(w.lines)
+	w.rotate() // .1 has the position, .2 is older
+	afterATick(t, s.path+".1")
+	for range 2 {
+		w.some(10)
+		w.rotate()
+	}
+	w.some(10)
+	require.NoError(t, os.Remove(s.path+".3"))
+	s.look()
+	s.want(append(w.lines[:20:20], w.lines[lost:]...))
+	require.EqualValues(t, 1, s.tailer.Status().Gaps)
+	require.Contains(t, s.log.String(), "lines may be missing")
 }

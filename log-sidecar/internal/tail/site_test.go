@@ -60,17 +60,20 @@ func (s *sink) Flush() error {
 	return s.err
 }
 
-// block makes Flush wait; the function returned lets it go on.
+// block makes Flush wait until unblock.
 func (s *sink) block() (unblock func()) {
-	gate := make(chan struct{})
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.gate = gate
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
+	s.gate = make(chan struct{})
+	return s.unblock
+}
+
+func (s *sink) unblock() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gate != nil {
+		close(s.gate)
 		s.gate = nil
-		close(gate)
 	}
 }
 
@@ -168,6 +171,7 @@ func (s *site) lookUntil(what string, holds func() bool) {
 // kill ends a tailer that is not running as SIGKILL does: nothing is saved.
 func (s *site) kill() {
 	if s.running != nil {
+		s.sink.unblock()
 		s.running.abort()
 		s.running.stop()
 		<-s.running.ended
@@ -215,15 +219,6 @@ func (s *site) ended() error {
 func (s *site) want(lines []string) {
 	s.t.Helper()
 	wantLines(s.t, lines, s.sink.printed())
-}
-
-// wantAtLeastOnce asserts that all of these lines have been printed, in order, and
-// after each of so many kills at most one batch of them again.
-func (s *site) wantAtLeastOnce(lines []string, kills int) {
-	s.t.Helper()
-	if err := check(lines, s.sink.printed(), kills); err != nil {
-		require.NoError(s.t, err)
-	}
 }
 
 // wantSoon waits for these lines to be printed, and no others.

@@ -10,7 +10,7 @@ import (
 
 // atStep has fault run before the k-th system call from now on that the tailer
 // decides on. It is for tests that look, not for ones that run.
-func atStep(s *site, k int, fault func()) (done func() bool) {
+func atStep(s *site, k int, fault func()) (reached func() bool) {
 	n := 0
 	s.hook = func() {
 		if n++; n == k {
@@ -21,75 +21,81 @@ func atStep(s *site, k int, fault func()) (done func() bool) {
 	return func() bool { return n >= k }
 }
 
-// betweenAnyTwoCalls runs scene with fault put before the first system call of the
-// tailer, then before the second and so on, for as long as there are so many.
-func betweenAnyTwoCalls(t *testing.T, prepare func(*site, *writer), fault func(*site, *writer)) {
+// betweenAnyTwoCalls prepares a site and looks, with fault put before the first system
+// call of the tailer, then before the second and so on, for as long as there are so many.
+func betweenAnyTwoCalls(t *testing.T, prepare, fault func(*site, *writer), then func(*testing.T, *site, *writer)) {
 	t.Helper()
-	for k := 1; ; k++ {
-		reached := true
+	for k, reached := 1, true; reached && !t.Failed(); k++ {
 		t.Run(strconv.Itoa(k), func(t *testing.T) {
 			s := newSite(t)
 			w := newWriter(t, s.path)
 			prepare(s, w)
-			done := atStep(s, k, func() { fault(s, w) })
-			s.look()
-			if reached = done(); !reached {
-				return
+			isReached := atStep(s, k, func() { fault(s, w) })
+			func() {
+				defer func() {
+					if r := recover(); r != nil && r != (killed{}) {
+						panic(r)
+					}
+				}()
+				s.look()
+			}()
+			if reached = isReached(); reached {
+				then(t, s, w)
+			} else {
+				require.Greater(t, k, 5, "the tailer makes system calls")
 			}
-			s.look()
-			s.want(w.lines)
-			w.some(5)
-			s.look()
-			s.want(w.lines)
-			s.kill()
-			s.look()
-			s.want(w.lines)
 		})
-		if !reached || t.Failed() {
-			require.Greater(t, k, 5, "the tailer makes system calls")
-			return
-		}
 	}
 }
 
-// inEveryScene runs each of the scenes with fault between any two calls.
-func inEveryScene(t *testing.T, fault func(*site, *writer)) {
-	t.Helper()
-	for name, prepare := range scenes {
-		t.Run(name, func(t *testing.T) { betweenAnyTwoCalls(t, prepare, fault) })
-	}
+// printedOnce wants every line once, then and later.
+func printedOnce(_ *testing.T, s *site, w *writer) {
+	s.look()
+	s.want(w.lines)
+	w.some(5)
+	s.look()
+	s.want(w.lines)
+	s.kill()
+	s.look()
+	s.want(w.lines)
 }
 
-// scenes are what the tailer can be doing when something happens.
-var scenes = map[string]func(*site, *writer){
-	"at the start": func(_ *site, w *writer) { w.some(5) },
-	"at the end of the file": func(s *site, w *writer) {
+// A scene is what the tailer can be doing when something happens.
+type scene struct {
+	name    string
+	prepare func(*site, *writer)
+	isOpen  bool // the file at the path: what is written to it is printed, also if it is deleted
+}
+
+var scenes = []scene{
+	{"at the start", func(_ *site, w *writer) { w.some(5) }, false},
+	{"at the end of the file", func(s *site, w *writer) {
 		w.some(5)
 		s.look()
-	},
-	"with lines to come": func(s *site, w *writer) {
+	}, true},
+	{"with lines to come", func(s *site, w *writer) {
 		w.some(5)
 		s.look()
 		w.some(5)
-	},
-	"with an empty file": func(s *site, w *writer) {
+	}, true},
+	{"with an empty file", func(s *site, w *writer) {
 		w.some(5)
 		s.look()
 		w.rotate()
 		s.look()
-	},
-	"with a file nothing was read of": func(s *site, w *writer) {
+	}, true},
+	{"with a file nothing was read of", func(s *site, w *writer) {
 		w.some(5)
 		s.look()
 		w.rotate()
 		s.look()
 		w.some(5)
-	},
-	"with the first file empty": func(s *site, w *writer) {
+	}, true},
+	{"with the first file empty", func(s *site, w *writer) {
 		s.look()
 		w.some(5)
-	},
-	"after rotations": func(s *site, w *writer) {
+	}, true},
+	{"after rotations", func(s *site, w *writer) {
 		w.some(5)
 		s.look()
 		for range 3 {
@@ -97,69 +103,71 @@ var scenes = map[string]func(*site, *writer){
 			w.rotate()
 		}
 		w.some(5)
-	},
-	"after a copytruncate": func(s *site, w *writer) {
+	}, false},
+	{"after a copytruncate", func(s *site, w *writer) {
 		w.some(5)
 		s.look()
 		w.some(5)
 		w.copyTruncate()
 		w.some(5)
-	},
-	"after a restart": func(s *site, w *writer) {
+	}, false},
+	{"after a restart", func(s *site, w *writer) {
 		w.some(5)
 		s.look()
 		s.kill()
 		w.some(5)
 		w.rotate()
 		w.some(5)
-	},
+	}, false},
 }
 
-func TestARenameBetweenAnyTwoSystemCalls(t *testing.T) {
-	inEveryScene(t, func(_ *site, w *writer) {
-		w.some(3)
-		w.rotate()
-		w.some(3)
-	})
-}
-
-func TestSeveralRenamesBetweenAnyTwoSystemCalls(t *testing.T) {
-	inEveryScene(t, func(_ *site, w *writer) {
-		for range 3 {
+func TestRotationBetweenAnyTwoSystemCalls(t *testing.T) {
+	for name, fault := range map[string]func(*site, *writer){
+		"rename": func(_ *site, w *writer) {
+			w.some(3)
 			w.rotate()
 			w.some(3)
+		},
+		"several renames": func(_ *site, w *writer) {
+			for range 3 {
+				w.rotate()
+				w.some(3)
+			}
+		},
+		"copytruncate": func(_ *site, w *writer) {
+			w.some(3)
+			w.copyTruncate()
+			w.some(12) // more than there was
+		},
+		"copytruncate that leaves nothing": func(_ *site, w *writer) {
+			w.some(3)
+			w.copyTruncate()
+		},
+		"two copytruncates": func(_ *site, w *writer) {
+			w.some(3)
+			w.copyTruncate()
+			w.some(12)
+			w.copyTruncate()
+			w.some(2)
+		},
+		"delete": func(s *site, w *writer) {
+			w.some(3)
+			require.NoError(s.t, os.Remove(s.path))
+			w.open()
+			w.some(3)
+		},
+	} {
+		for _, scene := range scenes {
+			if name != "delete" || scene.isOpen {
+				t.Run(name+" "+scene.name, func(t *testing.T) { betweenAnyTwoCalls(t, scene.prepare, fault, printedOnce) })
+			}
 		}
-	})
-}
-
-func TestACopytruncateBetweenAnyTwoSystemCalls(t *testing.T) {
-	inEveryScene(t, func(_ *site, w *writer) {
-		w.some(3)
-		w.copyTruncate()
-		w.some(12) // more than there was
-	})
-}
-
-func TestACopytruncateThatLeavesTheFileEmptyBetweenAnyTwoSystemCalls(t *testing.T) {
-	inEveryScene(t, func(_ *site, w *writer) {
-		w.some(3)
-		w.copyTruncate()
-	})
-}
-
-func TestTwoCopytruncatesBetweenAnyTwoSystemCalls(t *testing.T) {
-	inEveryScene(t, func(_ *site, w *writer) {
-		w.some(3)
-		w.copyTruncate()
-		w.some(12)
-		w.copyTruncate()
-		w.some(2)
-	})
+	}
 }
 
 // A copy that has begun, and is listed with what it holds by then, may be the only
-// one with the checkpoint a moment later.
-func TestTheEndOfACopytruncateBetweenAnyTwoSystemCalls(t *testing.T) {
+// one with the position a moment later.
+func TestCopytruncateEndsBetweenAnyTwoCalls(t *testing.T) {
 	for name, restart := range map[string]bool{"running": false, "after a restart": true} {
 		t.Run(name, func(t *testing.T) {
 			betweenAnyTwoCalls(t, func(s *site, w *writer) {
@@ -177,55 +185,21 @@ func TestTheEndOfACopytruncateBetweenAnyTwoSystemCalls(t *testing.T) {
 				copyFile(t, s.path, s.path+".1")
 				require.NoError(t, os.Truncate(s.path, 0))
 				w.some(3)
-			})
+			}, printedOnce)
 		})
 	}
 }
 
-// What the tailer has open it prints, also when it is deleted.
-func TestADeleteBetweenAnyTwoSystemCalls(t *testing.T) {
-	for name, prepare := range scenes {
-		switch name {
-		case "at the end of the file", "with lines to come", "with an empty file",
-			"with a file nothing was read of", "with the first file empty":
-		default:
-			continue // the file at the path is not the one that is open
-		}
-		t.Run(name, func(t *testing.T) {
-			betweenAnyTwoCalls(t, prepare, func(s *site, w *writer) {
-				w.some(3)
-				require.NoError(t, os.Remove(s.path))
-				w.open()
-				w.some(3)
+// What was printed when it was killed is at most printed once more, as one batch.
+func TestKillBetweenAnyTwoSystemCalls(t *testing.T) {
+	for _, scene := range scenes {
+		t.Run(scene.name, func(t *testing.T) {
+			betweenAnyTwoCalls(t, scene.prepare, func(*site, *writer) { panic(killed{}) }, func(t *testing.T, s *site, w *writer) {
+				s.kill()
+				w.some(2)
+				s.look()
+				require.NoError(t, check(w.lines, s.sink.printed(), 1))
 			})
-		})
-	}
-}
-
-// A kill can come anywhere. What was printed then is at most printed once more, as
-// one batch.
-func TestAKillBetweenAnyTwoSystemCalls(t *testing.T) {
-	for name, prepare := range scenes {
-		t.Run(name, func(t *testing.T) {
-			for k, reached := 1, true; reached && !t.Failed(); k++ {
-				t.Run(strconv.Itoa(k), func(t *testing.T) {
-					s := newSite(t)
-					w := newWriter(t, s.path)
-					prepare(s, w)
-					done := atStep(s, k, func() { panic("killed") })
-					func() {
-						defer func() { _ = recover() }()
-						s.look()
-					}()
-					if reached = done(); !reached {
-						return
-					}
-					s.kill()
-					w.some(2)
-					s.look()
-					s.wantAtLeastOnce(w.lines, 1)
-				})
-			}
 		})
 	}
 }

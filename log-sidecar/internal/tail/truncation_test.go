@@ -9,130 +9,81 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// truncations are what a file can hold after it had 20 lines.
-var truncations = map[string]func(w *writer){
-	"smaller": func(w *writer) { w.some(3) },
-	"equal": func(w *writer) {
+// A truncation is what a file holds after it had some lines.
+type truncation struct {
+	name  string
+	write func(w *writer)
+}
+
+var truncations = []truncation{
+	{"nothing", func(*writer) {}},
+	{"smaller", func(w *writer) { w.some(3) }},
+	{"equal", func(w *writer) {
 		size := 0
 		for _, line := range w.lines {
 			size += len(line) + 1
 		}
 		w.line(strings.Repeat("e", size-1))
-	},
-	"larger": func(w *writer) { w.some(60) },
-	"nothing, then more": func(*writer) {
-	},
+	}},
+	{"larger", func(w *writer) { w.some(60) }},
 }
 
-func TestATruncationIsNoticedAtAnyNewSize(t *testing.T) {
-	for name, write := range truncations {
-		t.Run(name, func(t *testing.T) {
-			s := newSite(t)
-			w := newWriter(t, s.path)
-			w.some(20)
-			s.look()
-			for i := range 3 {
-				require.NoError(t, os.Truncate(s.path, 0))
-				write(w)
-				s.look()
-				s.want(w.lines)
-				if name != "nothing, then more" || i == 0 {
-					require.EqualValues(t, i+1, s.tailer.Status().Truncations)
-				}
-			}
-			w.some(30)
-			s.look()
-			s.want(w.lines)
-		})
-	}
-}
-
-func TestATruncationWhileDown(t *testing.T) {
-	for name, write := range truncations {
-		t.Run(name, func(t *testing.T) {
-			s := newSite(t)
-			w := newWriter(t, s.path)
-			w.some(20)
-			s.look()
-			s.kill()
-			require.NoError(t, os.Truncate(s.path, 0))
-			write(w)
-			s.look()
-			s.want(w.lines)
-		})
-	}
-}
-
-func TestWhatACopytruncateLeftUnreadIsTakenFromTheCopy(t *testing.T) {
-	for _, down := range []bool{false, true} {
-		for name, write := range truncations {
-			t.Run(fmt.Sprintf("%s, down: %v", name, down), func(t *testing.T) {
+// forEachTruncation runs test with a tailer that has printed 20 lines, and says whether
+// it is to be down meanwhile.
+func forEachTruncation(t *testing.T, test func(t *testing.T, s *site, w *writer, to truncation, down bool)) {
+	t.Helper()
+	for _, to := range truncations {
+		for _, down := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, down: %v", to.name, down), func(t *testing.T) {
 				s := newSite(t)
 				w := newWriter(t, s.path)
 				w.some(20)
 				s.look()
-				if down {
-					s.kill()
-				}
-				w.some(20)
-				w.copyTruncate()
-				write(w)
-				s.look()
-				s.want(w.lines)
-				w.some(20)
-				s.look()
-				s.want(w.lines)
+				test(t, s, w, to, down)
 			})
 		}
 	}
 }
 
-func TestSeveralCopytruncatesBetweenTwoLooks(t *testing.T) {
-	s := newSite(t)
-	w := newWriter(t, s.path)
-	w.some(20)
-	s.look()
-	for range 5 {
-		w.some(20)
-		w.copyTruncate()
-	}
-	w.some(20)
-	s.look()
-	s.want(w.lines)
-}
-
-func TestACopytruncateOfAFileNothingWasReadFrom(t *testing.T) {
-	s := newSite(t)
-	w := newWriter(t, s.path)
-	s.look()
-	for range 3 {
-		w.some(20)
-		w.copyTruncate()
+func TestTruncationToAnySize(t *testing.T) {
+	forEachTruncation(t, func(t *testing.T, s *site, w *writer, to truncation, down bool) {
+		for i := range 3 {
+			if down {
+				s.kill()
+			}
+			require.NoError(t, os.Truncate(s.path, 0))
+			to.write(w)
+			s.look()
+			s.want(w.lines)
+			if !down && (i == 0 || to.name != "nothing") {
+				require.EqualValues(t, i+1, s.tailer.Status().Truncations)
+			}
+		}
 		w.some(30)
 		s.look()
 		s.want(w.lines)
-		w.rotate()
+	})
+}
+
+func TestCopytruncateLeavesTheRestToTheCopy(t *testing.T) {
+	forEachTruncation(t, func(t *testing.T, s *site, w *writer, to truncation, down bool) {
+		if down {
+			s.kill()
+		}
+		for range 3 { // several between two looks
+			w.some(20)
+			w.copyTruncate()
+		}
+		to.write(w)
 		s.look()
-	}
+		s.want(w.lines)
+		w.some(20)
+		s.look()
+		s.want(w.lines)
+	})
 }
 
-func TestACopytruncateOfAFileNothingWasReadFromAtTheEndOfADrain(t *testing.T) {
-	s := newSite(t)
-	s.cfg.Ended = func() (bool, bool) { return true, true }
-	w := newWriter(t, s.path)
-	w.some(20)
-	s.look()
-	w.rotate()
-	s.look()
-	w.some(20)
-	w.copyTruncate()
-	w.close()
-	s.run()
-	require.NoError(t, s.stop())
-	s.want(w.lines)
-}
-
-func TestACopytruncateUnderWay(t *testing.T) {
+func TestCopytruncateUnderWay(t *testing.T) {
 	s := newSite(t)
 	w := newWriter(t, s.path)
 	w.some(20)
@@ -161,7 +112,7 @@ func TestACopytruncateUnderWay(t *testing.T) {
 
 // A writer without O_APPEND goes on at its old offset, and the file begins with a
 // hole.
-func TestTheHoleThatATruncationLeavesIsDropped(t *testing.T) {
+func TestHoleOfATruncationIsDropped(t *testing.T) {
 	s := newSite(t)
 	w := newWriter(t, s.path)
 	w.openWithoutAppend()
@@ -175,9 +126,27 @@ func TestTheHoleThatATruncationLeavesIsDropped(t *testing.T) {
 	s.want(w.lines)
 }
 
-func TestAnInodeThatIsUsedAgainIsAnotherFile(t *testing.T) {
-	for name, write := range truncations {
-		t.Run(name, func(t *testing.T) {
+// Some make their file larger before they write to it; lines take the place of NULs.
+func TestFileMadeLargerBeforehand(t *testing.T) {
+	s := newSite(t)
+	w := newWriter(t, s.path)
+	w.openWithoutAppend()
+	require.NoError(t, os.Truncate(s.path, 200_000))
+	for range 30 {
+		w.some(100)
+		s.look()
+		s.want(w.lines)
+	}
+	s.kill()
+	w.some(100)
+	s.look()
+	s.want(w.lines)
+	require.Zero(t, s.tailer.Status().Truncations)
+}
+
+func TestReusedInodeIsAnotherFile(t *testing.T) {
+	for _, to := range truncations {
+		t.Run(to.name, func(t *testing.T) {
 			s := newSite(t)
 			w := newWriter(t, s.path)
 			w.some(20)
@@ -188,9 +157,8 @@ func TestAnInodeThatIsUsedAgainIsAnotherFile(t *testing.T) {
 			// The file system gives the number away again: at once (ext4) or never.
 			require.NoError(t, os.Remove(s.path))
 			w.open()
-			write(w)
-			after := look(t, s.path)
-			if before.ID != after.ID {
+			to.write(w)
+			if before.ID != look(t, s.path).ID {
 				t.Skip("this file system does not use the inode again")
 			}
 			s.look()
@@ -199,7 +167,7 @@ func TestAnInodeThatIsUsedAgainIsAnotherFile(t *testing.T) {
 	}
 }
 
-func TestFilesWithTheSameFirst1000BytesAreNotTakenForTheSame(t *testing.T) {
+func TestFilesWithTheSameFirst1000Bytes(t *testing.T) {
 	same := strings.Repeat("# the same header in every file\n", 40)
 	header := strings.Split(strings.TrimSpace(same), "\n")
 	for _, down := range []bool{false, true} {
@@ -231,7 +199,7 @@ func TestFilesWithTheSameFirst1000BytesAreNotTakenForTheSame(t *testing.T) {
 	}
 }
 
-func TestACheckpointPastTheEndIsNotTrusted(t *testing.T) {
+func TestPositionPastTheEndIsNotTrusted(t *testing.T) {
 	s := newSite(t)
 	w := newWriter(t, s.path)
 	w.some(100)
@@ -245,22 +213,4 @@ func TestACheckpointPastTheEndIsNotTrusted(t *testing.T) {
 	w.some(5)
 	s.look()
 	s.want(w.lines)
-}
-
-// Some make their file larger before they write to it; lines take the place of NULs.
-func TestAFileThatIsMadeLargerBeforehand(t *testing.T) {
-	s := newSite(t)
-	w := newWriter(t, s.path)
-	w.openWithoutAppend()
-	require.NoError(t, os.Truncate(s.path, 200_000))
-	for range 30 {
-		w.some(100)
-		s.look()
-		s.want(w.lines)
-	}
-	s.kill()
-	w.some(100)
-	s.look()
-	s.want(w.lines)
-	require.Zero(t, s.tailer.Status().Truncations)
 }

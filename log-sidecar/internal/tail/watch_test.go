@@ -3,14 +3,12 @@ package tail
 import (
 	"fmt"
 	"os"
-	"runtime"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 )
-
-func (s *site) polls() bool { return s.tailer.Status().Polling }
 
 // runOnEvents runs the tailer, with no tick to do the work of an event that is
 // missing, until it has come to the log's end.
@@ -28,25 +26,10 @@ func TestEventsTellBeforeTheTick(t *testing.T) {
 		w.some(1)
 		s.wantSoon(w.lines)
 	}
-	require.False(t, s.polls())
+	require.False(t, s.tailer.Status().Polling)
 }
 
-// flood runs the tailer, and makes n renames, which the kernel cannot merge, while
-// it waits for its sink to be unblocked.
-func (s *site) flood(w *writer, n int) (unblock func()) {
-	s.runOnEvents()
-	unblock = s.sink.block()
-	w.some(1)
-	s.eventually("it waits", s.sink.blocked)
-	name := [2]string{s.dir + "/a", s.dir + "/b"}
-	require.NoError(s.t, os.WriteFile(name[0], nil, 0o600))
-	for i := range n {
-		require.NoError(s.t, os.Rename(name[i%2], name[1-i%2]))
-	}
-	return unblock
-}
-
-func TestAFullEventQueueLosesNothing(t *testing.T) {
+func TestFullEventQueueLosesNothing(t *testing.T) {
 	limit, err := os.ReadFile("/proc/sys/fs/inotify/max_queued_events")
 	if err != nil {
 		t.Skip("there is no inotify here")
@@ -59,43 +42,22 @@ func TestAFullEventQueueLosesNothing(t *testing.T) {
 	}
 	s := newSite(t)
 	w := newWriter(t, s.path)
-	unblock := s.flood(w, queue+10000) // more than the queue and the watcher's buffer hold
+	s.runOnEvents()
+	unblock := s.sink.block()
+	w.some(1)
+	s.eventually("it waits", s.sink.blocked)
+	name := [2]string{s.dir + "/a", s.dir + "/b"}
+	require.NoError(t, os.WriteFile(name[0], nil, 0o600))
+	for i := range queue/2 + 2000 { // more than the queue and the watcher's buffer hold
+		require.NoError(t, os.Rename(name[i%2], name[1-i%2])) // the kernel cannot merge them
+	}
 	w.some(10)
 	w.rotate()
 	w.some(10)
 	unblock()
 	s.wantSoon(w.lines)
+	s.eventually("it is told", func() bool { return strings.Contains(s.log.String(), "file events were lost") })
 	w.some(10)
 	s.wantSoon(w.lines)
-	require.False(t, s.polls())
-}
-
-// Events that the kernel cannot merge are not worth a look each.
-func TestAFloodOfEventsIsNotLookedAtOneByOne(t *testing.T) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // as main has it
-	s := newSite(t)
-	w := newWriter(t, s.path)
-	s.flood(w, 4000)() // at one look each, several minutes
-	s.eventually("it is quiet", func() bool { return time.Since(s.tailer.Status().LastLook) > 4*maxPause })
-	w.some(1)
-	s.wantSoon(w.lines)
-}
-
-func TestDirectoriesThatComeAndGo(t *testing.T) {
-	s := newSite(t)
-	n := 0
-	var lines []string
-	s.run()
-	for range 20 {
-		require.NoError(t, os.MkdirAll(s.dir, 0o755))
-		w := newWriter(t, s.path)
-		w.n = n
-		w.some(3)
-		w.close()
-		n, lines = w.n, append(lines, w.lines...)
-		s.wantSoon(lines)
-		s.eventually("it is watched", func() bool { return !s.polls() })
-		require.NoError(t, os.Rename(s.dir, s.dir+".old"))
-		require.NoError(t, os.RemoveAll(s.dir+".old"))
-	}
+	require.False(t, s.tailer.Status().Polling)
 }
