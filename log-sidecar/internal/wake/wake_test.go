@@ -29,6 +29,8 @@ type hint struct {
 	written bool
 }
 
+var lost = hint{"", false}
+
 // A fixture is a Waker with all that it has said. One goroutine at a time uses it.
 type fixture struct {
 	*Waker
@@ -37,8 +39,9 @@ type fixture struct {
 	said  bytes.Buffer
 }
 
-// newWaker returns a Waker to which only files called access.log matter, and lost events.
-func newWaker(t *testing.T) *fixture {
+// newWaker returns a Waker that watches the directories, and to which only files called
+// access.log matter, and lost events.
+func newWaker(t *testing.T, dirs ...string) *fixture {
 	t.Helper()
 	w := &fixture{t: t}
 	var err error
@@ -48,6 +51,10 @@ func newWaker(t *testing.T) *fixture {
 	})
 	require.NoError(t, err)
 	t.Cleanup(w.Close)
+	assert.True(t, w.Polling(), "until it watches")
+	if len(dirs) > 0 {
+		w.Watch(dirs)
+	}
 	return w
 }
 
@@ -55,6 +62,25 @@ func newWaker(t *testing.T) *fixture {
 func (w *fixture) wait() {
 	w.t.Helper()
 	require.True(w.t, w.Wait(w.t.Context(), patience))
+}
+
+// waitFor waits for one that must come among others.
+func (w *fixture) waitFor(h hint) {
+	w.t.Helper()
+	for !slices.Contains(w.hints, h) {
+		w.wait()
+	}
+}
+
+// sees wants that a write in dir wakes it.
+func (w *fixture) sees(dir string) {
+	w.t.Helper()
+	assert.False(w.t, w.Polling())
+	w.hints = nil
+	write(w.t, dir+"/access.log")
+	for !slices.ContainsFunc(w.hints, func(h hint) bool { return h.path == dir+"/access.log" }) {
+		w.wait()
+	}
 }
 
 // count returns how often something was logged.
@@ -108,13 +134,9 @@ func TestEventEndsWait(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			path := newDir(t) + "/access.log"
 			write(t, path)
-			w := newWaker(t)
-			w.Watch([]string{filepath.Dir(path)})
-			require.False(t, w.Polling())
+			w := newWaker(t, filepath.Dir(path))
 			require.NoError(t, test.happens(t, path))
-			for !slices.Contains(w.hints, hint{path, test.written}) {
-				w.wait()
-			}
+			w.waitFor(hint{path, test.written})
 			if !test.written {
 				assert.NotContains(t, w.hints, hint{path, true})
 			}
@@ -122,58 +144,32 @@ func TestEventEndsWait(t *testing.T) {
 	}
 }
 
-func last(hints []hint) hint {
-	if len(hints) == 0 {
-		return hint{}
-	}
-	return hints[len(hints)-1]
-}
-
 func TestEventsOfEachDirectory(t *testing.T) {
 	dirs := []string{newDir(t), newDir(t)}
-	w := newWaker(t)
-	for range 3 {
-		w.Watch(dirs) // once more does nothing
-	}
+	w := newWaker(t, dirs...)
 	for _, dir := range dirs {
-		write(t, dir+"/access.log")
-		w.wait()
-		assert.Equal(t, dir+"/access.log", last(w.hints).path)
+		w.Watch(dirs) // once more does nothing
+		w.sees(dir)
 	}
 	assert.Empty(t, w.said.String())
 }
 
 func TestEventThatDoesNotMatter(t *testing.T) {
 	dir := newDir(t)
-	w := newWaker(t)
-	w.Watch([]string{dir})
+	w := newWaker(t, dir)
 	write(t, dir+"/other.log")
-	began := time.Now()
-	for len(w.hints) == 0 {
+	for began := time.Now(); len(w.hints) == 0; {
 		require.False(t, w.Wait(t.Context(), brief))
 		require.Less(t, time.Since(began), patience)
 	}
 	assert.Equal(t, hint{dir + "/other.log", false}, w.hints[0])
-
 	write(t, dir+"/other.log")
-	write(t, dir+"/access.log")
-	w.wait()
-}
-
-func TestEventBeforeWait(t *testing.T) {
-	dir := newDir(t)
-	w := newWaker(t)
-	w.Watch([]string{dir})
-	for range 10 {
-		write(t, dir+"/access.log")
-		w.wait()
-	}
+	w.sees(dir)
 }
 
 func TestPauseReadsNoEvents(t *testing.T) {
 	dir := newDir(t)
-	w := newWaker(t)
-	w.Watch([]string{dir})
+	w := newWaker(t, dir)
 	write(t, dir+"/access.log")
 	began := time.Now()
 	w.Pause(brief)
@@ -184,10 +180,9 @@ func TestPauseReadsNoEvents(t *testing.T) {
 
 func TestWaitEndsInTime(t *testing.T) {
 	dir := newDir(t)
-	for name, dirs := range map[string][]string{"watching": {dir}, "polling": {dir + "/missing"}} {
+	for name, dir := range map[string]string{"watching": dir, "polling": dir + "/missing"} {
 		t.Run(name, func(t *testing.T) {
-			w := newWaker(t)
-			w.Watch(dirs)
+			w := newWaker(t, dir)
 			for range 3 {
 				began := time.Now()
 				require.False(t, w.Wait(t.Context(), brief))
@@ -195,26 +190,22 @@ func TestWaitEndsInTime(t *testing.T) {
 			}
 			within(t, "Wait", func() { w.Wait(t.Context(), 0) })
 			within(t, "Pause", func() { w.Pause(-brief) })
+			ctx, cancel := context.WithCancel(t.Context())
+			within(t, "Wait", func() {
+				go cancel()
+				assert.False(t, w.Wait(ctx, time.Hour))
+				assert.False(t, w.Wait(ctx, time.Hour), "at once")
+			})
+			within(t, "Close", w.Close)
+			assert.True(t, w.Polling())
 		})
 	}
-}
-
-func TestWaitEndsWithContext(t *testing.T) {
-	w := newWaker(t)
-	w.Watch([]string{newDir(t)})
-	ctx, cancel := context.WithCancel(t.Context())
-	within(t, "Wait", func() {
-		go cancel()
-		assert.False(t, w.Wait(ctx, time.Hour))
-		assert.False(t, w.Wait(ctx, time.Hour), "at once")
-	})
 }
 
 func TestMissingDirectoryIsPolled(t *testing.T) {
 	there := newDir(t)
 	dir := there + "/log"
 	w := newWaker(t)
-	assert.True(t, w.Polling(), "until it watches")
 	for life := 1; life <= 2; life++ {
 		for range 3 {
 			w.Watch([]string{there, dir})
@@ -230,46 +221,30 @@ func TestMissingDirectoryIsPolled(t *testing.T) {
 			assert.False(t, w.Polling())
 		}
 		assert.Equal(t, life, w.count("watching the log's directory again"), "it is said once")
-		write(t, dir+"/access.log")
-		w.wait()
+		w.sees(dir)
 		require.NoError(t, os.RemoveAll(dir))
 	}
-}
-
-func TestAnotherReasonToPollIsSaid(t *testing.T) {
-	dir := newDir(t)
-	w := newWaker(t)
-	for range 2 {
-		w.Watch([]string{dir + "/a"})
-	}
-	for range 2 {
-		w.Watch([]string{dir + "/b"})
-	}
-	assert.Equal(t, 2, w.count("no file events: polling"))
+	w.Watch([]string{dir + "/a"})
+	w.Watch([]string{dir + "/b"})
+	assert.Equal(t, 4, w.count("no file events: polling"), "another reason is said")
 }
 
 // The kernel drops a watch with its directory, and says nothing of one that comes later.
-func TestDirectoryThatIsMadeAnew(t *testing.T) {
-	for _, test := range []struct {
-		name string
-		goes func(dir string) error
-	}{
-		{"after it was deleted", os.RemoveAll},
-		{"after it was renamed", func(dir string) error { return os.Rename(dir, dir+".old") }},
+func TestDirectoryMadeAnew(t *testing.T) {
+	for name, goes := range map[string]func(dir string) error{
+		"after it was deleted": os.RemoveAll,
+		"after it was renamed": func(dir string) error { return os.Rename(dir, dir+".old") },
 	} {
-		t.Run(test.name, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			dir := newDir(t) + "/log"
 			w := newWaker(t)
 			for range 5 {
 				require.NoError(t, os.Mkdir(dir, 0o755))
 				within(t, "Watch", func() { w.Watch([]string{dir}) })
-				require.False(t, w.Polling())
+				w.sees(dir)
 				w.hints = nil
-				write(t, dir+"/access.log")
-				for last(w.hints).path != dir+"/access.log" {
-					w.wait()
-				}
-				require.NoError(t, test.goes(dir))
+				require.NoError(t, goes(dir))
+				w.waitFor(lost) // nothing more will come of it
 				require.NoError(t, os.RemoveAll(dir+".old"))
 			}
 		})
@@ -279,14 +254,10 @@ func TestDirectoryThatIsMadeAnew(t *testing.T) {
 // The log is a link into a directory for each day.
 func TestDirectoryIsWatchedNoLonger(t *testing.T) {
 	today, tomorrow := newDir(t), newDir(t)
-	w := newWaker(t)
-	w.Watch([]string{today})
+	w := newWaker(t, today)
 	w.Watch([]string{tomorrow})
 	write(t, today+"/access.log")
-	write(t, tomorrow+"/access.log")
-	for last(w.hints).path != tomorrow+"/access.log" {
-		w.wait()
-	}
+	w.sees(tomorrow)
 	assert.NotContains(t, w.hints, hint{today + "/access.log", true})
 	assert.Equal(t, []string{tomorrow}, w.fs.WatchList())
 }
@@ -294,47 +265,35 @@ func TestDirectoryIsWatchedNoLonger(t *testing.T) {
 func TestErrorsOfTheWatcher(t *testing.T) {
 	for _, test := range []struct {
 		name string
-		err  error
+		err  error // nil: it dies, and closes its channels
 		kept bool
 	}{
 		{"an overflow", fsnotify.ErrEventOverflow, true},
 		{"an overflow with more to it", fmt.Errorf("read: %w", fsnotify.ErrEventOverflow), true},
 		{"any other error", os.ErrInvalid, false},
+		{"its end", nil, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			dir := newDir(t)
-			w := newWaker(t)
-			w.Watch([]string{dir})
+			w := newWaker(t, dir)
 			before := w.fs
-			go func() { before.Errors <- test.err }()
-			w.wait()
-			assert.Equal(t, []hint{{"", false}}, w.hints, "events were lost")
-			assert.Equal(t, 1, w.count("file events were lost"))
-			assert.Contains(t, w.said.String(), test.err.Error())
+			if test.err == nil {
+				require.NoError(t, before.Close())
+			} else {
+				go func() { before.Errors <- test.err }()
+			}
+			for w.count("file events were lost") == 0 {
+				w.wait()
+			}
+			assert.Contains(t, w.hints, lost)
+			assert.Contains(t, w.said.String(), fmt.Sprint(test.err))
 			assert.Equal(t, !test.kept, w.Polling())
 
 			w.Watch([]string{dir})
-			assert.False(t, w.Polling())
 			assert.Equal(t, test.kept, before == w.fs)
-			write(t, dir+"/access.log")
-			w.wait()
+			w.sees(dir)
 		})
 	}
-}
-
-func TestWatcherThatDiesIsMadeAnew(t *testing.T) {
-	dir := newDir(t)
-	w := newWaker(t)
-	w.Watch([]string{dir})
-	require.NoError(t, w.fs.Close()) // its channels are closed with it
-	for !w.Polling() {
-		w.wait()
-	}
-	assert.Contains(t, w.hints, hint{"", false}, "events may be lost")
-	w.Watch([]string{dir})
-	assert.False(t, w.Polling())
-	write(t, dir+"/access.log")
-	w.wait()
 }
 
 // One look answers all events that are there.
@@ -342,8 +301,7 @@ func TestFloodOfEventsIsFewWakeUps(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // as main has it
 	const events = 4000
 	dir := newDir(t)
-	w := newWaker(t)
-	w.Watch([]string{dir})
+	w := newWaker(t, dir)
 	name := [2]string{dir + "/access.log", dir + "/access.log.1"}
 	write(t, name[0])
 	for i := range events / 2 { // the kernel cannot merge them
@@ -355,20 +313,4 @@ func TestFloodOfEventsIsFewWakeUps(t *testing.T) {
 		wakeUps++
 	}
 	assert.Less(t, wakeUps, events/20)
-}
-
-func TestCloseEndsTheWatch(t *testing.T) {
-	w := newWaker(t)
-	w.Watch([]string{newDir(t)})
-	within(t, "Close", w.Close)
-	assert.True(t, w.Polling())
-}
-
-func TestDirectoryThatGoesMatters(t *testing.T) {
-	w, dir := newWaker(t), newDir(t)
-	w.Watch([]string{dir})
-	require.NoError(t, os.RemoveAll(dir))
-	for last(w.hints) != (hint{"", false}) { // files in it may go first
-		w.wait()
-	}
 }
