@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -24,34 +25,32 @@ func fill(pattern string, n int) string { return strings.Repeat(pattern, n/len(p
 
 func TestLineOfAnyLengthIsOneRecord(t *testing.T) {
 	const size = 100_000
-	for _, test := range []struct{ name, line string }{
-		{"JSON", `{"message":"` + fill("abcdefg ", size) + `"}`},
-		{"JSON with white space at every edge", "[" + fill(" 1 ,", size) + " 1 ]"},
-		{"JSON with characters of four bytes", `["` + fill("🎉", size) + `"]`},
-		{"JSON with invalid UTF-8", `["` + fill("é\xff\xe4\xb8", size) + `"]`},
-		{"deep JSON", strings.Repeat("[", 64) + fill(" ", size) + strings.Repeat("]", 64)},
-		{"too deep", nested(100_000)},
-		{"text", fill("GET /api/users 200 ", size)},
-		{"text with characters of two bytes", fill("é", size)},
-		{"text with characters of three bytes", fill("世", size)},
-		{"text with characters of four bytes", fill("🎉", size)},
-		{"invalid UTF-8", fill("\xff", size)},
-		{"bytes that only follow others", fill("\x80", size)},
-		{"first bytes only", fill("\xf0", size)},
-		{"control characters", fill("\x01", size)},
-		{"DEL", fill("\x7f", size)},
-		{"C1 control characters", fill("\u0085", size)},
-		{"JSON with C1 control characters", `["` + fill("\u0085", size) + `"]`},
-		{"NULs", fill("\x00", size)},
-		{"quotes and backslashes", fill(`"\`, size)},
-		{"JSON that ends too early", `{"message":"` + fill("x", size)},
+	for name, line := range map[string]string{
+		"JSON":                                `{"message":"` + fill("abcdefg ", size) + `"}`,
+		"JSON with white space at every edge": "[" + fill(" 1 ,", size) + " 1 ]",
+		"JSON with characters of four bytes":  `["` + fill("🎉", size) + `"]`,
+		"JSON with invalid UTF-8":             `["` + fill("é\xff\xe4\xb8", size) + `"]`,
+		"deep JSON":                           strings.Repeat("[", 64) + fill(" ", size) + strings.Repeat("]", 64),
+		"too deep":                            nested(100_000),
+		"text":                                fill("GET /api/users 200 ", size),
+		"text with characters of two bytes":   fill("é", size),
+		"text with characters of three bytes": fill("世", size),
+		"text with characters of four bytes":  fill("🎉", size),
+		"invalid UTF-8":                       fill("\xff", size),
+		"bytes that only follow others":       fill("\x80", size),
+		"first bytes only":                    fill("\xf0", size),
+		"control characters":                  fill("\x01", size),
+		"DEL":                                 fill("\x7f", size),
+		"C1 control characters":               fill("\u0085", size),
+		"JSON with C1 control characters":     `["` + fill("\u0085", size) + `"]`,
+		"NULs":                                fill("\x00", size),
+		"quotes and backslashes":              fill(`"\`, size),
+		"JSON that ends too early":            `{"message":"` + fill("x", size),
 	} {
-		t.Run(test.name, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			// Each shift moves the chunks' edges to another place in the pattern.
 			for shift := range 4 {
-				line := []byte(strings.Repeat(" ", shift) + test.line)
-				record, _ := record(t, line)
-				assertCarries(t, record, line)
+				record(t, strings.Repeat(" ", shift)+line)
 			}
 		})
 	}
@@ -62,23 +61,16 @@ func TestLineOfAnyLengthIsOneRecord(t *testing.T) {
 func TestChunksEndBetweenCharacters(t *testing.T) {
 	for _, around := range []string{"é", "世", "🎉", "🎉\x80", "🎉\x80\x80", "🎉\x80\x80\x80\x80", "世\x80\x80\x80", "\xf0🎉", "\xe4\xb8世"} {
 		for before := chunkSize - 12; before <= chunkSize; before++ {
-			line := []byte(strings.Repeat("x", before) + around + strings.Repeat("y", 20))
-			record, _ := record(t, line)
-			assertCarries(t, record, line)
+			record(t, strings.Repeat("x", before)+around+strings.Repeat("y", 20))
 		}
 	}
-}
-
-func TestLineIsPrintedAlikeAroundTheChunkSize(t *testing.T) {
 	for n := chunkSize - 2; n <= chunkSize+2; n++ {
-		for _, line := range []string{strings.Repeat("x", n), `"` + strings.Repeat("x", n-2) + `"`} {
-			record, _ := record(t, []byte(line))
-			assertCarries(t, record, []byte(line))
-		}
+		record(t, strings.Repeat("x", n))
+		record(t, `"`+strings.Repeat("x", n-2)+`"`)
 	}
 }
 
-func TestPiecesSayThatTheyArePartial(t *testing.T) {
+func TestPiecesArePartial(t *testing.T) {
 	var out bytes.Buffer
 	p := NewPrinter(&out, "pod-0", []Field{{"zone", "a"}})
 	p.Piece([]byte(`{"a":1}`), false)
@@ -106,13 +98,19 @@ func TestPiecesSayThatTheyArePartial(t *testing.T) {
 	assert.Zero(t, p.Malformed(), "pieces are counted as split lines")
 }
 
-func TestMalformedCountsLinesThatAreNoJSON(t *testing.T) {
-	p := NewPrinter(io.Discard, "pod-0", nil)
-	for _, line := range []string{"{}", "text", "1", `{"a":`, fill("long ", chunkSize), `"` + fill("x", chunkSize) + `"`} {
-		p.Line([]byte(line))
+// writes notes how large each write is, and fails from one on.
+type writes struct {
+	sizes []int
+	fail  int // 0: never
+}
+
+var errDiskOnFire = errors.New("disk on fire")
+
+func (w *writes) Write(b []byte) (int, error) {
+	if w.sizes = append(w.sizes, len(b)); len(w.sizes) == w.fail {
+		return 0, errDiskOnFire
 	}
-	require.NoError(t, p.Flush())
-	assert.EqualValues(t, 3, p.Malformed())
+	return len(b), nil
 }
 
 func TestBatchIsOneWrite(t *testing.T) {
@@ -121,10 +119,10 @@ func TestBatchIsOneWrite(t *testing.T) {
 	for range 370 { // 32 KiB, as the tailer reads them
 		p.Line([]byte(accessLine))
 	}
-	require.NoError(t, p.Flush())
-	assert.Len(t, w.sizes, 1)
-	require.NoError(t, p.Flush())
-	assert.Len(t, w.sizes, 1, "nothing is nothing to write")
+	for range 2 { // the second has nothing to write
+		require.NoError(t, p.Flush())
+		assert.Len(t, w.sizes, 1)
+	}
 }
 
 func TestBufferStaysBoundedWithoutFlush(t *testing.T) {
@@ -136,21 +134,11 @@ func TestBufferStaysBoundedWithoutFlush(t *testing.T) {
 	}
 	assert.LessOrEqual(t, cap(p.buf), mostBuffered)
 	require.NoError(t, p.Flush())
-	for _, size := range w.sizes {
-		assert.LessOrEqual(t, size, mostBuffered)
-	}
-}
-
-// writes notes how large each write is.
-type writes struct{ sizes []int }
-
-func (w *writes) Write(b []byte) (int, error) {
-	w.sizes = append(w.sizes, len(b))
-	return len(b), nil
+	assert.LessOrEqual(t, slices.Max(w.sizes), mostBuffered)
 }
 
 func TestNothingIsWrittenAfterAnError(t *testing.T) {
-	w := &failing{after: 1}
+	w := &writes{fail: 2}
 	p := NewPrinter(w, "pod-0", nil)
 	p.Line([]byte("one"))
 	require.NoError(t, p.Flush())
@@ -161,24 +149,12 @@ func TestNothingIsWrittenAfterAnError(t *testing.T) {
 		p.Piece([]byte("four"), true)
 	}
 	require.ErrorIs(t, p.Flush(), errDiskOnFire, "it stays")
-	assert.Equal(t, 2, w.calls)
+	assert.Len(t, w.sizes, 2)
 	assert.LessOrEqual(t, cap(p.buf), mostBuffered)
 	assert.Zero(t, p.Blocked())
 }
 
-var errDiskOnFire = errors.New("disk on fire")
-
-// failing takes some writes and refuses the others.
-type failing struct{ calls, after int }
-
-func (f *failing) Write(b []byte) (int, error) {
-	if f.calls++; f.calls > f.after {
-		return 0, errDiskOnFire
-	}
-	return len(b), nil
-}
-
-func TestBlockedIsTheTimeOfTheWriteUnderWay(t *testing.T) {
+func TestBlockedWriteIsTimed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in, out := io.Pipe()
 		p := NewPrinter(out, "pod-0", nil)
@@ -207,7 +183,7 @@ func TestBlockedIsTheTimeOfTheWriteUnderWay(t *testing.T) {
 	})
 }
 
-func TestRecordsAreStampedWhenTheirBatchBegins(t *testing.T) {
+func TestBatchIsStampedWhenItBegins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
 		p := NewPrinter(&out, "pod-0", nil)

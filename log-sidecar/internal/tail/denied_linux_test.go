@@ -3,57 +3,17 @@ package tail
 import (
 	"os"
 	"os/exec"
-	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
+
+	"sidecar.example/log-sidecar/internal/nobody"
 )
 
-// asNobody calls f as another user, one who may not ask for leases: on a thread of
-// its own that has given up what root may do to files, and ends with f.
-func asNobody(t *testing.T, s *site, f func()) {
-	t.Helper()
-	needsRoot(t)
-	for dir := filepath.Dir(s.dir); dir != filepath.Dir(os.TempDir()) && dir != "/"; dir = filepath.Dir(dir) {
-		if dir != filepath.Clean(os.TempDir()) {
-			require.NoError(t, os.Chmod(dir, 0o755))
-		}
-	}
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread is thrown away
-		head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-		var caps [2]unix.CapUserData
-		err := unix.Capget(&head, &caps[0])
-		if err == nil {
-			caps[0].Effective &^= 1 << unix.CAP_LEASE
-			err = unix.Capset(&head, &caps[0])
-		}
-		if err == nil {
-			err = unix.Setfsuid(65532)
-		}
-		if err == nil {
-			f()
-		}
-		done <- err
-	}()
-	require.NoError(t, <-done)
-}
-
-func needsRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("only root can become another user")
-	}
-}
-
 func TestEACCESForAWhile(t *testing.T) {
-	needsRoot(t)
 	for name, denied := range map[string]func(s *site) string{
 		"of the file":      func(s *site) string { return s.path },
 		"of the directory": func(s *site) string { return s.dir },
@@ -72,7 +32,7 @@ func TestEACCESForAWhile(t *testing.T) {
 			info, err := os.Stat(path)
 			require.NoError(t, err)
 			require.NoError(t, os.Chmod(path, 0))
-			asNobody(t, s, func() {
+			nobody.Do(t, s.dir, func() {
 				for range 3 {
 					_, err := s.tailer.look()
 					require.NoError(t, err)
@@ -104,15 +64,15 @@ func TestQuietFileIsClosedWhereNoLeaseIs(t *testing.T) {
 	w := newWriter(t, s.path)
 	w.some(5)
 	s.start()
-	asNobody(t, s, func() { s.look() })
+	nobody.Do(t, s.dir, func() { s.look() })
 	w.rotate()
 	w.some(5)
-	asNobody(t, s, func() { s.look() })
+	nobody.Do(t, s.dir, func() { s.look() })
 	s.want(w.lines)
 	require.Len(t, s.tailer.Status().Held, 1) // nobody has it open, but that is not to be known
 	quiet := time.Now().Add(-quietFor)
 	require.NoError(t, os.Chtimes(s.path+".1", quiet, quiet))
-	asNobody(t, s, func() {
+	nobody.Do(t, s.dir, func() {
 		s.lookUntil("it is at rest", func() bool { return len(s.tailer.Status().Held) == 0 })
 	})
 }
