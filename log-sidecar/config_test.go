@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -38,6 +37,33 @@ func (s *site) try(t *testing.T, args ...string) ended {
 	return ended{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
 }
 
+func TestBadValueIsSaidInOneLine(t *testing.T) {
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer busy.Close()
+	for _, test := range []struct {
+		name, allowed string
+		values        []string
+	}{
+		{"LOG_PATH", "the path of a file", []string{t.TempDir()}},
+		{"STATE_DIR", wantStateDir, []string{"/proc/no/such/directory", binary}},
+		{"LISTEN_ADDR", "host:port or :port", []string{"9090", "localhost", ":", ":http", ":65536", ":-1", "::1:9090", "http://localhost:9090"}},
+		{"LISTEN_ADDR", "a free address on this machine", []string{busy.Addr().String(), "192.0.2.1:9090"}},
+		{"APP_HEALTH_URL", "an http:// or https:// URL, or empty", []string{"localhost:8080/healthz", "/healthz", "http://", "ftp://localhost/", "http://localhost:99999/", "http://[::1/"}},
+		{"EXTRA_FIELDS", "key=value,key=value with keys that are UTF-8, unique and not raw, host, processed_at or partial",
+			[]string{"zone", "=b", "a=1,", ",", ",a=1", "a=1,,b=2", "a=1,a=2", "raw=x", "host=x", "processed_at=x", "a=1,partial=x"}},
+		{"MAX_LINE_BYTES", "a number of bytes from 4 to 1073741824", []string{"many", "1.5", "1MB", "0", "3", "-1", "1073741825", "99999999999999999999"}},
+		{"POLL_INTERVAL", "a duration from 10ms to 1h, such as 1s", []string{"1", "often", "9ms", "0s", "-1s", "1h1ns"}},
+		{"DRAIN_TIMEOUT", "a duration from 0s to 24h, such as 20s", []string{"20", "long", "-1ns", "-20s", "1e99h"}},
+	} {
+		for _, value := range test.values {
+			t.Run(test.name+"="+value, func(t *testing.T) {
+				newSite(t, test.name+"="+value).assertRefuses(t, test.name, test.allowed)
+			})
+		}
+	}
+}
+
 // assertRefuses wants one line on stderr that says what is wrong with the variable
 // and what is allowed, and exit code 1.
 func (s *site) assertRefuses(t *testing.T, name, allowed string) {
@@ -53,80 +79,23 @@ func (s *site) assertRefuses(t *testing.T, name, allowed string) {
 	assert.Len(t, stderr.messages(": want "+allowed), 1, got.stderr)
 }
 
-func TestBadValueIsSaidInOneLine(t *testing.T) {
-	const (
-		address  = "host:port or :port"
-		url      = "an http:// or https:// URL, or empty"
-		fields   = "key=value,key=value with keys that are UTF-8, unique and not raw, host, processed_at or partial"
-		size     = "a number of bytes from 4 to 1073741824"
-		interval = "a duration from 10ms to 1h, such as 1s"
-		timeout  = "a duration from 0s to 24h, such as 20s"
-	)
-	for _, test := range []struct {
-		name, allowed string
-		values        []string
-	}{
-		{"LISTEN_ADDR", address, []string{"9090", "localhost", ":", ":http", ":65536", ":-1", "::1:9090", "http://localhost:9090"}},
-		{"APP_HEALTH_URL", url, []string{"localhost:8080/healthz", "/healthz", "http://", "ftp://localhost/", "http://localhost:99999/", "http://[::1/"}},
-		{"EXTRA_FIELDS", fields, []string{"zone", "=b", "a=1,", ",", ",a=1", "a=1,,b=2", "a=1,a=2", "raw=x", "host=x", "processed_at=x", "a=1,partial=x"}},
-		{"MAX_LINE_BYTES", size, []string{"many", "1.5", "1MB", "0", "3", "-1", "1073741825", "99999999999999999999"}},
-		{"POLL_INTERVAL", interval, []string{"1", "often", "9ms", "0s", "-1s", "1h1ns"}},
-		{"DRAIN_TIMEOUT", timeout, []string{"20", "long", "-1ns", "-20s", "1e99h"}},
-	} {
-		for _, value := range test.values {
-			t.Run(test.name+"="+value, func(t *testing.T) {
-				newSite(t, test.name+"="+value).assertRefuses(t, test.name, test.allowed)
-			})
-		}
-	}
-}
-
-func TestLogPathMustNotBeADirectory(t *testing.T) {
-	s := newSite(t)
-	s.set("LOG_PATH=" + filepath.Dir(s.log))
-	s.assertRefuses(t, "LOG_PATH", "the path of a file")
-}
-
 func TestStateDirMustBeWritable(t *testing.T) {
-	const allowed = "a writable directory of its own, or empty"
-	t.Run("cannot be made", func(t *testing.T) {
-		newSite(t, "STATE_DIR=/proc/no/such/directory").assertRefuses(t, "STATE_DIR", allowed)
-	})
-	t.Run("a file", func(t *testing.T) {
-		s := newSite(t)
-		s.write(t, "line\n")
-		s.set("STATE_DIR=" + s.log)
-		s.assertRefuses(t, "STATE_DIR", allowed)
-	})
-	t.Run("not ours", func(t *testing.T) {
-		s := newSite(t)
-		s.runAs(t, nobody)
-		require.NoError(t, os.Chown(s.env["STATE_DIR"], 0, 0))
-		s.assertRefuses(t, "STATE_DIR", allowed)
-	})
-	t.Run("positions that are a directory", func(t *testing.T) {
-		s := newSite(t)
-		require.NoError(t, os.Mkdir(filepath.Join(s.env["STATE_DIR"], "positions"), 0o700))
-		s.assertRefuses(t, "STATE_DIR", allowed)
-	})
-	t.Run("in use", func(t *testing.T) {
-		s := newSite(t)
-		s.start(t)
-		s.assertRefuses(t, "STATE_DIR", allowed)
-	})
-}
-
-const (
-	nobody   = 65_532 // the user that the image runs as
-	stranger = 65_531 // whom nothing else on the machine runs as
-)
-
-func TestAddressMustBeFree(t *testing.T) {
-	busy, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer busy.Close()
-	newSite(t, "LISTEN_ADDR="+busy.Addr().String()).assertRefuses(t, "LISTEN_ADDR", "a free address on this machine")
-	newSite(t, "LISTEN_ADDR=192.0.2.1:9090").assertRefuses(t, "LISTEN_ADDR", "a free address on this machine")
+	for name, spoil := range map[string]func(t *testing.T, s *site){
+		"not ours": func(t *testing.T, s *site) {
+			s.runAs(t, nobody)
+			require.NoError(t, os.Chown(s.env["STATE_DIR"], 0, 0))
+		},
+		"positions that are a directory": func(t *testing.T, s *site) {
+			require.NoError(t, os.Mkdir(filepath.Join(s.env["STATE_DIR"], "positions"), 0o700))
+		},
+		"in use": func(t *testing.T, s *site) { s.start(t) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			spoil(t, s)
+			s.assertRefuses(t, "STATE_DIR", wantStateDir)
+		})
+	}
 }
 
 func TestUsageErrorsExitWith2(t *testing.T) {
@@ -186,25 +155,27 @@ func TestExtraFieldsEndEveryRecord(t *testing.T) {
 	}
 }
 
-func TestEmptyStateDirStartsFromTheOldestFileEachTime(t *testing.T) {
+func TestEmptyStateDirKeepsNothing(t *testing.T) {
 	s := newSite(t, "STATE_DIR=")
 	s.write(t, "one\n")
 	s.rotate(t)
 	s.write(t, "two\n")
-	for range 2 {
+	for range 2 { // the oldest file first, each time
 		sc := s.start(t)
 		sc.prints(t, "one", "two")
-		sc.signal(t, syscall.SIGTERM)
-		require.Equal(t, 0, sc.exits(t))
+		sc.stop(t)
 		sc.hasPrinted(t, "one", "two")
 	}
 }
 
 func TestEmptyValuesAreTheDefaults(t *testing.T) {
-	s := newSite(t, "MAX_LINE_BYTES=", "POLL_INTERVAL=", "DRAIN_TIMEOUT=", "EXTRA_FIELDS=")
-	sc := s.start(t)
-	s.write(t, "one\n")
-	sc.prints(t, "one")
+	env := &environment{lookup: newSite(t, "MAX_LINE_BYTES=", "POLL_INTERVAL=", "DRAIN_TIMEOUT=", "EXTRA_FIELDS=").lookup}
+	cfg := readConfig(env)
+	require.NoError(t, env.err)
+	assert.Equal(t, 1<<20, cfg.maxLineBytes)
+	assert.Equal(t, time.Second, cfg.pollInterval)
+	assert.Equal(t, 20*time.Second, cfg.drainTimeout)
+	assert.Empty(t, cfg.extraFields)
 }
 
 // Whatever the variables hold, either they are all valid, or an error names one of them,

@@ -109,6 +109,11 @@ func (s *site) runAs(t *testing.T, uid int) {
 	require.NoError(t, os.Chown(s.env["STATE_DIR"], uid, uid))
 }
 
+const (
+	nobody   = 65_532 // the user that the image runs as
+	stranger = 65_531 // whom nothing else on the machine runs as
+)
+
 func needRoot(t *testing.T) {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -225,6 +230,13 @@ func (a *app) isAsked(t *testing.T) {
 	eventually(t, "a connection", func() bool { return a.asked.Load() > 0 })
 }
 
+// isAskedAgain waits until a sidecar has seen that the app is there still.
+func (a *app) isAskedAgain(t *testing.T) {
+	t.Helper()
+	asked := a.asked.Load()
+	eventually(t, "more connections", func() bool { return a.asked.Load() >= asked+5 })
+}
+
 // end ends the app and returns when that was.
 func (a *app) end(t *testing.T) time.Time {
 	t.Helper()
@@ -238,7 +250,7 @@ type sidecar struct {
 	cmd     *exec.Cmd
 	address string   // of /health and /metrics
 	stdout  *os.File // the end of the pipe that the test reads
-	reading sync.Once
+	reading sync.WaitGroup
 	out     output // of stdout, as far as it was read
 	stderr  output
 	ended   chan struct{}
@@ -256,27 +268,30 @@ func (s *site) start(t *testing.T) *sidecar {
 // startUnread starts a sidecar whose stdout nobody reads, until read is called.
 func (s *site) startUnread(t *testing.T) *sidecar {
 	t.Helper()
-	r, w, err := os.Pipe()
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = r.Close() })
-	sc := s.startWith(t, w)
-	sc.stdout = r
+	sc := s.startPiped(t)
 	sc.awaitServing(t)
 	return sc
 }
 
-// startWith starts a sidecar with the given stdout, and does not wait for it.
-func (s *site) startWith(t *testing.T, stdout *os.File) *sidecar {
+// startPiped does not wait for it.
+func (s *site) startPiped(t *testing.T, changes ...func(*exec.Cmd)) *sidecar {
 	t.Helper()
-	sc := &sidecar{cmd: s.command()}
-	sc.cmd.Stderr = &sc.stderr
-	sc.startWith(t, stdout)
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = r.Close() })
+	sc := s.startWith(t, w, changes...)
+	sc.stdout = r
 	return sc
 }
 
-func (sc *sidecar) startWith(t *testing.T, stdout *os.File) {
+// startWith starts a sidecar with the given stdout, and does not wait for it.
+func (s *site) startWith(t *testing.T, stdout *os.File, changes ...func(*exec.Cmd)) *sidecar {
 	t.Helper()
-	sc.cmd.Stdout, sc.ended = stdout, make(chan struct{})
+	sc := &sidecar{cmd: s.command(), ended: make(chan struct{})}
+	sc.cmd.Stdout, sc.cmd.Stderr = stdout, &sc.stderr
+	for _, change := range changes {
+		change(sc.cmd)
+	}
 	require.NoError(t, sc.cmd.Start())
 	require.NoError(t, stdout.Close())
 	go func() {
@@ -289,6 +304,35 @@ func (sc *sidecar) startWith(t *testing.T, stdout *os.File) {
 		<-sc.ended
 		sc.stderr.assertDiagnosticsOnly(t)
 	})
+	return sc
+}
+
+// inShell makes the sidecar what the script runs as $0.
+func inShell(script string) func(*exec.Cmd) {
+	return func(cmd *exec.Cmd) {
+		cmd.Args = []string{"sh", "-c", script, cmd.Path}
+		cmd.Path = "/bin/sh"
+	}
+}
+
+// startMute starts a sidecar that may have no way to say where it serves.
+func (s *site) startMute(t *testing.T, changes ...func(*exec.Cmd)) *sidecar {
+	t.Helper()
+	address := freePort(t)
+	s.set("LISTEN_ADDR=" + address)
+	sc := s.startPiped(t, changes...)
+	sc.address = address
+	eventually(t, "serving", func() bool { return get("http://"+address+"/metrics") == nil })
+	return sc
+}
+
+// freePort is an address that nobody listens on.
+func freePort(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, listener.Close())
+	return listener.Addr().String()
 }
 
 func (sc *sidecar) awaitServing(t *testing.T) {
@@ -298,7 +342,7 @@ func (sc *sidecar) awaitServing(t *testing.T) {
 }
 
 func (sc *sidecar) read() {
-	sc.reading.Do(func() { go func() { _, _ = io.Copy(&sc.out, sc.stdout) }() })
+	sc.reading.Go(func() { _, _ = io.Copy(&sc.out, sc.stdout) })
 }
 
 func (sc *sidecar) signal(t *testing.T, signal syscall.Signal) {
@@ -327,11 +371,19 @@ func (sc *sidecar) exits(t *testing.T) int {
 	t.Helper()
 	select {
 	case <-sc.ended:
+		sc.reading.Wait() // all that it has printed is there
 		return sc.cmd.ProcessState.ExitCode()
 	case <-time.After(patience):
 		require.Fail(t, "does not end", sc.stderr.String())
 		return -1
 	}
+}
+
+// stop asks the sidecar to end, and wants it to have printed everything.
+func (sc *sidecar) stop(t *testing.T) {
+	t.Helper()
+	sc.signal(t, syscall.SIGTERM)
+	require.Equal(t, 0, sc.exits(t), sc.stderr.String())
 }
 
 // kill is what the kernel does to a container that takes too much memory.
@@ -341,22 +393,17 @@ func (sc *sidecar) kill(t *testing.T) {
 	<-sc.ended
 }
 
-// peak is the largest resident set that the process has had, in KiB.
-func (sc *sidecar) peak(t *testing.T) int {
+// assertSmall wants the largest resident set that the process has had to be small.
+func (sc *sidecar) assertSmall(t *testing.T) {
 	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", sc.cmd.Process.Pid))
-	if err != nil {
-		t.Skip("peak memory is read from /proc: ", err)
-	}
-	for line := range strings.Lines(string(status)) {
-		if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			kib, err := strconv.Atoi(strings.Fields(value)[0])
-			require.NoError(t, err)
-			return kib
-		}
-	}
-	require.Fail(t, "no VmHWM", string(status))
-	return 0
+	require.NoError(t, err)
+	_, after, _ := strings.Cut(string(status), "VmHWM:")
+	var kib int
+	_, err = fmt.Sscan(after, &kib)
+	require.NoError(t, err)
+	t.Logf("peak resident set: %.1f MiB", float64(kib)/1024)
+	assert.Less(t, kib, 16<<10)
 }
 
 // An entry is a record as a collector reads it.
@@ -432,6 +479,13 @@ func (sc *sidecar) printsNumbered(t *testing.T, last int) {
 	require.Equal(t, last, i)
 }
 
+// pathIn is the path of the access line that a record carries.
+func pathIn(record string) string {
+	_, after, _ := strings.Cut(record, `"path":"`)
+	path, _, _ := strings.Cut(after, `"`)
+	return path
+}
+
 // get asks the sidecar; the answer must come within the second that probes wait.
 func (sc *sidecar) get(t *testing.T, path string) (status int, body []byte) {
 	t.Helper()
@@ -442,6 +496,18 @@ func (sc *sidecar) get(t *testing.T, path string) (status int, body []byte) {
 	body, err = io.ReadAll(response.Body)
 	require.NoError(t, err)
 	return response.StatusCode, body
+}
+
+// metric is the value of one of the sidecar's metrics.
+func (sc *sidecar) metric(t *testing.T, name string) float64 {
+	t.Helper()
+	_, body := sc.get(t, "/metrics")
+	_, after, found := strings.Cut(string(body), "\nlog_sidecar_"+name+" ")
+	require.True(t, found, "%s in %s", name, body)
+	value, _, _ := strings.Cut(after, "\n")
+	number, err := strconv.ParseFloat(value, 64)
+	require.NoError(t, err)
+	return number
 }
 
 func (sc *sidecar) health(t *testing.T) (status int, body report) {
@@ -464,6 +530,12 @@ func (sc *sidecar) becomes(t *testing.T, what string, condition func(report) boo
 	})
 	require.Equal(t, http.StatusOK, status, "nothing that a restart of the sidecar would help")
 	return body
+}
+
+// isBlocked waits until /health says that nobody reads stdout.
+func (sc *sidecar) isBlocked(t *testing.T) report {
+	t.Helper()
+	return sc.becomes(t, "blocked", func(h report) bool { return h.Stdout == "blocked" })
 }
 
 // output is what a program prints; tests read it while it grows.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"log/slog"
@@ -9,11 +10,9 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
-	"regexp"
-	"strconv"
+	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,17 +23,6 @@ import (
 	"sidecar.example/log-sidecar/internal/record"
 	"sidecar.example/log-sidecar/internal/tail"
 )
-
-// metric is the value of one of the sidecar's metrics.
-func (sc *sidecar) metric(t *testing.T, name string) float64 {
-	t.Helper()
-	_, body := sc.get(t, "/metrics")
-	found := regexp.MustCompile(`(?m)^log_sidecar_` + name + ` (.*)$`).FindSubmatch(body)
-	require.NotNil(t, found, "%s in %s", name, body)
-	value, err := strconv.ParseFloat(string(found[1]), 64)
-	require.NoError(t, err)
-	return value
-}
 
 func TestHealthy(t *testing.T) {
 	s := newSite(t)
@@ -55,20 +43,15 @@ func TestHealthy(t *testing.T) {
 	}, h)
 }
 
-func TestHealthIsJSONWithTheFieldsInTheReadersOrder(t *testing.T) {
+func TestHealthHasItsFieldsInOrder(t *testing.T) {
 	sc := newSite(t).start(t)
 	sc.becomes(t, "watching", func(h report) bool { return h.Watch == "inotify" })
-	response, err := http.Get("http://" + sc.address + "/health")
-	require.NoError(t, err)
-	body, err := io.ReadAll(response.Body)
-	require.NoError(t, err)
-	require.NoError(t, response.Body.Close())
-	assert.Equal(t, "application/json", response.Header.Get("Content-Type"))
+	_, body := sc.get(t, "/health")
 	assert.Regexp(t, `^\{"status":"degraded","reasons":\["file: .* does not exist"\],"lines_processed":0,"app":"unchecked",`+
 		`"file":"missing","stdout":"open","watch":"inotify","lag_bytes":0,"last_line_at":null,"version":"1.2.3-test"\}\n$`, string(body))
 }
 
-func TestOnlyTheTwoPathsAreServed(t *testing.T) {
+func TestNothingElseIsServed(t *testing.T) {
 	sc := newSite(t).start(t)
 	for _, path := range []string{"/", "/healthz", "/health/", "/debug/pprof/"} {
 		status, _ := sc.get(t, path)
@@ -136,14 +119,17 @@ func greeter(t *testing.T) string {
 }
 
 func TestDegradedWhileTheFileIsMissing(t *testing.T) {
-	s := newSite(t)
+	s := newSite(t, "POLL_INTERVAL=20ms")
+	require.NoError(t, os.Remove(filepath.Dir(s.log)))
 	sc := s.start(t)
 	missing := func(h report) bool {
 		return h.Status == "degraded" && h.File == "missing" && len(h.Reasons) == 1 && h.Reasons[0] == "file: "+s.log+" does not exist"
 	}
-	open := func(h report) bool { return h.Status == "healthy" && h.File == "open" }
-	sc.becomes(t, "missing", missing)
-	assert.InDelta(t, 1, sc.metric(t, "degraded"), 0)
+	open := func(h report) bool { return h.Status == "healthy" && h.File == "open" && h.Watch == "inotify" }
+	sc.becomes(t, "polling", func(h report) bool { return missing(h) && h.Watch == "poll" })
+	assert.EqualValues(t, 1, sc.metric(t, "polling"))
+	assert.EqualValues(t, 1, sc.metric(t, "degraded"))
+	require.NoError(t, os.Mkdir(filepath.Dir(s.log), 0o755))
 	s.write(t, "one\n")
 	sc.becomes(t, "there", open)
 	require.NoError(t, os.Remove(s.log))
@@ -170,7 +156,7 @@ func TestDegradedWhileTheFileCannotBeRead(t *testing.T) {
 
 // All that can hang does: the app after accepting, stdout, and a client of /health
 // that never ends its request.
-func TestHealthAnswersWithinASecondWhateverHangs(t *testing.T) {
+func TestHealthAnswersWhateverHangs(t *testing.T) {
 	s := newSite(t)
 	app := s.newApp(t)
 	app.status.Store(0)
@@ -222,6 +208,7 @@ func TestUnhealthyWhenTheTailLoopIsSilent(t *testing.T) {
 		assert.Equal(t, http.StatusOK, ask().Code)
 		time.Sleep(time.Second)
 		assert.Equal(t, http.StatusServiceUnavailable, ask().Code)
+		assert.Equal(t, "application/json", ask().Header().Get("Content-Type"))
 		assert.Contains(t, ask().Body.String(), `"status":"unhealthy"`)
 		assert.Contains(t, ask().Body.String(), `tail loop: silent for 16s`)
 	})
@@ -254,23 +241,19 @@ func TestMetricsAreThoseOfTheContract(t *testing.T) {
 
 		`build_info{version="1.2.3-test"}`: 1,
 	} {
-		assert.InDelta(t, want, sc.metric(t, regexp.QuoteMeta(name)), 0, name)
+		assert.InDelta(t, want, sc.metric(t, name), 0, name)
 	}
 	assert.Positive(t, sc.metric(t, "write_blocked_seconds_total"))
 }
 
-func TestPromtoolHasNothingToSayAboutTheMetrics(t *testing.T) {
+func TestPromtoolChecksTheMetrics(t *testing.T) {
 	promtool, err := exec.LookPath("promtool")
 	if err != nil {
 		t.Skip("promtool is not installed: it comes with Debian's package prometheus")
 	}
-	s := newSite(t)
-	sc := s.start(t)
-	s.write(t, "one\n")
-	sc.prints(t, "one")
-	_, body := sc.get(t, "/metrics")
+	_, body := newSite(t).start(t).get(t, "/metrics")
 	check := exec.Command(promtool, "check", "metrics")
-	check.Stdin = strings.NewReader(string(body))
+	check.Stdin = bytes.NewReader(body)
 	said, err := check.CombinedOutput()
 	assert.NoError(t, err)
 	assert.Empty(t, string(said))
@@ -281,8 +264,7 @@ func TestGapIsCountedAndSaid(t *testing.T) {
 	s.write(t, "one\n")
 	first := s.start(t)
 	first.prints(t, "one")
-	first.signal(t, syscall.SIGTERM)
-	require.Equal(t, 0, first.exits(t))
+	first.stop(t)
 	s.write(t, "lost\n")
 	require.NoError(t, os.Remove(s.log))
 	s.write(t, "kept\n")
@@ -309,10 +291,7 @@ func TestRunInThisProcess(t *testing.T) {
 	for _, path := range []string{"/health", "/metrics"} {
 		probing.Go(func() {
 			for range 20 {
-				response, err := http.Get("http://" + sc.address + path)
-				if assert.NoError(t, err) {
-					assert.NoError(t, response.Body.Close())
-				}
+				assert.NoError(t, get("http://"+sc.address+path))
 			}
 		})
 	}
@@ -330,6 +309,5 @@ func TestRunInThisProcess(t *testing.T) {
 	eventually(t, "the end", sc.hasEnded)
 	sc.printsNumbered(t, 1001)
 	sc.stderr.assertDiagnosticsOnly(t)
-	_, err := http.Get("http://" + sc.address + "/health")
-	assert.Error(t, err, "the port is closed")
+	assert.Error(t, get("http://"+sc.address+"/health"), "the port is closed")
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"strings"
@@ -43,7 +42,7 @@ func TestMessagesOfBlockedStderrAreCounted(t *testing.T) {
 
 	var read output
 	go func() { _, _ = io.Copy(&read, r) }()
-	stderr.Flush(10 * time.Second)
+	stderr.Flush(patience)
 	eventually(t, "every message, or its count", func() bool {
 		got := strings.Count(read.String(), "message ")
 		for _, m := range read.messages("dropped") {
@@ -61,82 +60,47 @@ func TestFlushWaitsForTheLastMessage(t *testing.T) {
 	for i := range messagesQueued {
 		_, _ = fmt.Fprintln(stderr, i)
 	}
-	stderr.Flush(10 * time.Second)
+	stderr.Flush(patience)
 	assert.True(t, strings.HasSuffix(read.String(), fmt.Sprintf("\n%d\n", messagesQueued-1)), read.String())
 }
 
-// Each way in which a process can be given a stderr that takes nothing.
-var deafStderrs = map[string]func(t *testing.T, cmd *exec.Cmd){
-	"full and unread": func(t *testing.T, cmd *exec.Cmd) { _, cmd.Stderr = fullPipe(t) },
-	"reader gone": func(t *testing.T, cmd *exec.Cmd) {
-		r, w, err := os.Pipe()
-		require.NoError(t, err)
-		require.NoError(t, r.Close())
-		t.Cleanup(func() { _ = w.Close() })
-		cmd.Stderr = w
-	},
-	"closed": func(t *testing.T, cmd *exec.Cmd) { inShell(t, cmd, `exec "$0" 2>&-`) },
-}
-
-// inShell makes cmd what the script runs as $0.
-func inShell(t *testing.T, cmd *exec.Cmd, script string) {
+// deaf makes stderr take nothing, in each way in which a process can be given one.
+func deaf(t *testing.T) map[string]func(*exec.Cmd) {
 	t.Helper()
-	sh, err := exec.LookPath("sh")
+	_, full := fullPipe(t)
+	r, readerGone, err := os.Pipe()
 	require.NoError(t, err)
-	cmd.Args = []string{"sh", "-c", script, cmd.Path}
-	cmd.Path = sh
-}
-
-// takePort sets LISTEN_ADDR, for a sidecar that can't say where it serves.
-func (s *site) takePort(t *testing.T) (address string) {
-	t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	address = free.Addr().String()
-	require.NoError(t, free.Close())
-	s.set("LISTEN_ADDR=" + address)
-	return address
-}
-
-// startDeaf starts a sidecar that can say nothing.
-func (s *site) startDeaf(t *testing.T, deafen func(*testing.T, *exec.Cmd)) *sidecar {
-	t.Helper()
-	address := s.takePort(t)
-	r, w, err := os.Pipe()
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = r.Close() })
-	sc := &sidecar{cmd: s.command(), address: address, stdout: r}
-	deafen(t, sc.cmd)
-	sc.startWith(t, w)
-	sc.read()
-	return sc
+	require.NoError(t, r.Close())
+	t.Cleanup(func() { _ = readerGone.Close() })
+	return map[string]func(*exec.Cmd){
+		"full and unread": func(cmd *exec.Cmd) { cmd.Stderr = full },
+		"reader gone":     func(cmd *exec.Cmd) { cmd.Stderr = readerGone },
+		"closed":          inShell(`exec "$0" 2>&-`),
+	}
 }
 
 // Each truncation is a message.
 func TestDeafStderrHoldsNothingUp(t *testing.T) {
-	for name, deafen := range deafStderrs {
+	for name, deafen := range deaf(t) {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, "POLL_INTERVAL=10ms")
-			sc := s.startDeaf(t, deafen)
+			sc := s.startMute(t, deafen)
+			sc.read()
 			for i := range 5 {
 				s.write(t, numbered(i, i+1))
 				sc.printsNumbered(t, i+1)
 				require.NoError(t, os.Truncate(s.log, 0))
 				eventually(t, "it sees the truncation", func() bool { return sc.metric(t, "truncations_total") == float64(i+1) })
 			}
-			sc.signal(t, syscall.SIGTERM)
-			assert.Equal(t, 0, sc.exits(t))
+			sc.stop(t)
 		})
 	}
 }
 
 func TestDeafStderrLeavesTheExitCode(t *testing.T) {
-	for name, deafen := range deafStderrs {
+	for name, deafen := range deaf(t) {
 		t.Run(name, func(t *testing.T) {
-			s := newSite(t, "MAX_LINE_BYTES=0")
-			began := time.Now()
-			assert.Equal(t, 1, s.startDeaf(t, deafen).exits(t))
-			assert.Less(t, time.Since(began), 5*time.Second)
+			assert.Equal(t, 1, newSite(t, "MAX_LINE_BYTES=0").startPiped(t, deafen).exits(t))
 		})
 	}
 }

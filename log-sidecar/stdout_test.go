@@ -2,7 +2,7 @@ package main
 
 import (
 	"os"
-	"path/filepath"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -27,7 +27,7 @@ func TestStdoutThatNobodyReadsIsWaitedFor(t *testing.T) {
 			app.rotate(t)
 		}
 	}
-	h := sc.becomes(t, "blocked", func(h report) bool { return h.Stdout == "blocked" })
+	h := sc.isBlocked(t)
 	assert.Equal(t, "degraded", h.Status)
 	assert.Equal(t, "open", h.File)
 	assert.Greater(t, sc.metric(t, "lag_bytes"), 0.9*float64(written))
@@ -46,97 +46,95 @@ func TestStdoutThatNobodyReadsIsWaitedFor(t *testing.T) {
 }
 
 // As Node.js does to a pipe that it shares.
-func TestStdoutThatSomebodyMakesNonBlockingIsWaitedFor(t *testing.T) {
+func TestStdoutMadeNonBlockingIsWaitedFor(t *testing.T) {
 	const lines = 20_000
 	s := newSite(t)
-	r, w, err := os.Pipe()
-	require.NoError(t, err)
-	defer r.Close()
-	shared, err := syscall.Dup(int(w.Fd()))
-	require.NoError(t, err)
-	defer syscall.Close(shared)
-	sc := s.startWith(t, w)
-	sc.stdout = r
-	sc.awaitServing(t)
-	require.NoError(t, syscall.SetNonblock(shared, true))
 	s.write(t, numbered(0, lines))
-	sc.becomes(t, "blocked", func(h report) bool { return h.Stdout == "blocked" })
+	var shared int
+	sc := s.startPiped(t, func(cmd *exec.Cmd) {
+		var err error
+		shared, err = syscall.Dup(int(cmd.Stdout.(*os.File).Fd()))
+		require.NoError(t, err)
+		require.NoError(t, syscall.SetNonblock(shared, true))
+	})
+	sc.awaitServing(t)
+	sc.isBlocked(t)
 	sc.read()
 	sc.printsNumbered(t, lines)
-	sc.signal(t, syscall.SIGTERM)
-	assert.Zero(t, sc.exits(t), sc.stderr.String())
+	require.NoError(t, syscall.Close(shared))
+	sc.stop(t)
 }
 
 // What was printed into the void is not counted as printed: the next one prints it.
 func TestClosedStdoutIsAnError(t *testing.T) {
-	s := newSite(t)
-	s.write(t, "one\n")
-	first := s.start(t)
-	first.prints(t, "one")
-	eventually(t, "the checkpoint", func() bool { return first.metric(t, "lag_bytes") == 0 })
-	require.NoError(t, first.stdout.Close())
-	s.write(t, "two\n")
-	assertStdoutClosed(t, first)
-	s.start(t).prints(t, "two")
+	for _, test := range []struct {
+		name  string
+		lines int // more than the pipe takes: it blocks when it is closed
+	}{{"before the next line", 1}, {"while it blocks", 10_000}} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newSite(t)
+			s.write(t, numbered(0, test.lines))
+			first := s.startUnread(t)
+			if test.lines == 1 {
+				eventually(t, "the position", func() bool { return first.metric(t, "lines_total") == 1 })
+			} else {
+				first.isBlocked(t)
+			}
+			require.NoError(t, first.stdout.Close())
+			s.write(t, "last\n")
+			first.failsToPrint(t, "write /dev/stdout: broken pipe")
+			second := s.start(t)
+			eventually(t, "the last line", func() bool { return strings.Contains(second.out.tail(), `{"raw":"last"`) })
+			assert.Equal(t, test.lines == 1, second.out.lines() == 1, "what was printed before")
+		})
+	}
 }
 
-func TestStdoutWithoutReaderAtTheStartIsAnError(t *testing.T) {
-	s := newSite(t)
-	r, w, err := os.Pipe()
-	require.NoError(t, err)
-	require.NoError(t, r.Close())
-	sc := s.startWith(t, w)
-	s.write(t, "one\n")
-	assertStdoutClosed(t, sc)
+func (sc *sidecar) failsToPrint(t *testing.T, why string) {
+	t.Helper()
+	assert.Equal(t, 1, sc.exits(t))
+	said := sc.stderr.messages(why)
+	require.Len(t, said, 1, sc.stderr.String())
+	assert.Equal(t, "ERROR", said[0].Level)
 }
 
 // Records that go nowhere must not count as printed.
-func TestStdoutClosedBeforeTheStartIsAnError(t *testing.T) {
-	s := newSite(t)
-	s.write(t, "one\n")
-	sc := &sidecar{cmd: s.command()}
-	inShell(t, sc.cmd, `exec "$0" >&-`)
-	sc.cmd.Stderr = &sc.stderr
-	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+func TestStdoutClosedBeforeTheStart(t *testing.T) {
+	r, readerGone, err := os.Pipe()
 	require.NoError(t, err)
-	sc.startWith(t, null)
-	assert.Equal(t, 1, sc.exits(t))
-	assert.Len(t, sc.stderr.messages("stdout is closed"), 1, sc.stderr.String())
-	kept, err := filepath.Glob(s.env["STATE_DIR"] + "/*")
+	require.NoError(t, r.Close())
+	for _, test := range []struct {
+		name   string
+		stdout *os.File
+		script string
+		why    string
+	}{
+		{"closed", open(t, os.DevNull), `exec "$0" >&-`, "stdout is closed"},
+		{"no reader", readerGone, `exec "$0"`, "write /dev/stdout: broken pipe"},
+		{"full disk", open(t, "/dev/full"), `exec "$0"`, "no space left on device"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newSite(t)
+			s.write(t, "one\n")
+			s.startWith(t, test.stdout, inShell(test.script)).failsToPrint(t, test.why)
+			s.start(t).prints(t, "one")
+		})
+	}
+}
+
+func open(t *testing.T, path string) *os.File {
+	t.Helper()
+	file, err := os.OpenFile(path, os.O_WRONLY, 0)
 	require.NoError(t, err)
-	assert.Empty(t, kept)
-	s.start(t).prints(t, "one")
+	return file
 }
 
 func TestStdoutMayBeDevNull(t *testing.T) {
 	s := newSite(t)
 	s.write(t, "one\n")
-	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
-	require.NoError(t, err)
-	sc := s.startWith(t, null)
+	sc := s.startWith(t, open(t, os.DevNull))
 	sc.awaitServing(t)
 	eventually(t, "the line", func() bool { return sc.metric(t, "lines_total") == 1 })
-}
-
-func TestStdoutClosedWhileItBlocksIsAnError(t *testing.T) {
-	s := newSite(t)
-	s.write(t, numbered(0, 10_000))
-	sc := s.startUnread(t)
-	sc.becomes(t, "blocked", func(h report) bool { return h.Stdout == "blocked" })
-	require.NoError(t, sc.stdout.Close())
-	assertStdoutClosed(t, sc)
-}
-
-func TestStdoutOnAFullDiskIsAnError(t *testing.T) {
-	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
-	if err != nil {
-		t.Skip(err)
-	}
-	s := newSite(t)
-	sc := s.startWith(t, full)
-	s.write(t, "one\n")
-	assert.Equal(t, 1, sc.exits(t))
-	assert.Len(t, sc.stderr.messages("no space left on device"), 1)
 }
 
 // A slow reader gets smaller parts, and never a part of a record that fits into one.
@@ -188,12 +186,4 @@ func (p *parts) Write(b []byte) (int, error) {
 	time.Sleep(p.takes) // of the bubble's clock
 	p.all = append(p.all, string(b))
 	return len(b), nil
-}
-
-func assertStdoutClosed(t *testing.T, sc *sidecar) {
-	t.Helper()
-	assert.Equal(t, 1, sc.exits(t))
-	said := sc.stderr.messages("write /dev/stdout: broken pipe")
-	require.Len(t, said, 1, sc.stderr.String())
-	assert.Equal(t, "ERROR", said[0].Level)
 }

@@ -191,7 +191,7 @@ func TestAnswerIsShared(t *testing.T) {
 	assert.EqualValues(t, 2, asked.Load())
 }
 
-func TestEndOfTheBodyIsNotWaitedFor(t *testing.T) {
+func TestBodyIsNotWaitedFor(t *testing.T) {
 	never := make(chan struct{})
 	url := answering(t, func(w http.ResponseWriter, _ *http.Request) {
 		_ = http.NewResponseController(w).Flush()

@@ -123,7 +123,7 @@ func TestACopyFinishedBetweenAnyTwoSystemCalls(t *testing.T) {
 				require.NoError(t, os.Truncate(s.path, 0))
 				require.NoError(t, to.Close())
 				w.some(3)
-			})
+			}, printedOnce)
 		})
 	}
 }

@@ -59,7 +59,7 @@ func TestEACCESForAWhile(t *testing.T) {
 	}
 }
 
-func TestQuietFileIsClosedWhereNoLeaseIs(t *testing.T) {
+func TestQuietFileIsClosedWithoutLease(t *testing.T) {
 	s := newSite(t)
 	w := newWriter(t, s.path)
 	w.some(5)
