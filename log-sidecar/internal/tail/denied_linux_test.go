@@ -20,8 +20,7 @@ func TestEACCESForAWhile(t *testing.T) {
 		"of a sibling":     func(s *site) string { return s.path + ".1" },
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newSite(t)
-			w := newWriter(t, s.path)
+			s, w := newLog(t, 0)
 			w.some(5)
 			if name == "of a sibling" {
 				w.rotate()
@@ -60,8 +59,7 @@ func TestEACCESForAWhile(t *testing.T) {
 }
 
 func TestQuietFileIsClosedWithoutLease(t *testing.T) {
-	s := newSite(t)
-	w := newWriter(t, s.path)
+	s, w := newLog(t, 0)
 	w.some(5)
 	s.start()
 	nobody.Do(t, s.dir, func() { s.look() })
@@ -103,8 +101,7 @@ func TestWithoutInotifyItPollsAndSaysSo(t *testing.T) {
 			if err := os.WriteFile(limit, []byte("0"), 0); err != nil {
 				t.Skipf("the limit cannot be set: %v", err)
 			}
-			s := newSite(t)
-			w := newWriter(t, s.path)
+			s, w := newLog(t, 0)
 			s.run()
 			for range 3 {
 				w.some(5)

@@ -1,6 +1,7 @@
 package tail
 
 import (
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -61,6 +62,33 @@ func TestDrainEndsWithTheWriter(t *testing.T) {
 	}
 }
 
+func TestDrainGoesOnUntilTheAppEnds(t *testing.T) {
+	for name, aborted := range map[string]bool{"it ends": false, "cut short": true} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t) // without a log: the app may write its first line yet
+			var ended atomic.Bool
+			var asked atomic.Int64
+			s.cfg.Ended = func() (bool, bool) {
+				asked.Add(1)
+				return ended.Load(), true
+			}
+			s.start()
+			s.tailer.quiet = 0
+			s.run()
+			s.running.stop()
+			s.eventually("it is asked again", func() bool { return asked.Load() > 3 })
+			require.Empty(t, s.running.ended)
+			if aborted {
+				s.running.abort()
+				require.ErrorIs(t, s.ended(), errAborted)
+			} else {
+				ended.Store(true)
+				require.NoError(t, s.ended())
+			}
+		})
+	}
+}
+
 func TestDrainTakesTheRestOfACopytruncate(t *testing.T) {
 	s := newSite(t)
 	s.cfg.Ended = answer(true, true)
@@ -96,7 +124,6 @@ func TestDrainFollowsARotation(t *testing.T) {
 		require.NoError(t, s.tailer.drain())
 		// What comes after the drain's last question is another life's.
 		s.hook = func() {}
-		s.look()
-		s.want(w.lines)
+		s.prints(w)
 	}
 }

@@ -19,8 +19,7 @@ func FuzzLog(f *testing.F) {
 	f.Add([]byte("\x1f\x8bcompressed\n"), uint16(100))
 	f.Add([]byte{0, 0, '\n', 0xff, '\n', 0xEF, 0xBB, 0xBF, '\n'}, uint16(3))
 	f.Fuzz(func(t *testing.T, content []byte, step uint16) {
-		s := newSite(t)
-		w := newWriter(t, s.path)
+		s, w := newLog(t, 0)
 		if logfiles.IsCompressed(content) {
 			t.Skip("not printed")
 		}

@@ -108,8 +108,7 @@ func TestLineLongerThanTheBuffer(t *testing.T) {
 		"the longest": 1 << 20, "one more": 1<<20 + 1,
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newSite(t)
-			w := newWriter(t, s.path)
+			s, w := newLog(t, 0)
 			w.line("before")
 			w.write(strings.Repeat("x", size))
 			s.look()

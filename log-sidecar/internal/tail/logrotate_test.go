@@ -33,8 +33,7 @@ func logrotate(t *testing.T, how string, reopen func(*writer)) {
 	if !exists(program) {
 		t.Skip("logrotate is not installed (Debian package logrotate)")
 	}
-	s := newSite(t)
-	w := newWriter(t, s.path)
+	s, w := newLog(t, 0)
 	config := filepath.Join(s.cfg.StateDir, "logrotate.conf")
 	require.NoError(t, os.WriteFile(config, []byte(s.path+" {\nrotate 100\nmissingok\n"+how+"\n}\n"), 0o600))
 	s.run()

@@ -11,8 +11,7 @@ import (
 
 func TestManyRenamesBackToBack(t *testing.T) {
 	const renames = 100
-	s := newSite(t)
-	w := newWriter(t, s.path)
+	s, w := newLog(t, 0)
 	s.run()
 	for i := range renames {
 		w.some(50)
@@ -25,41 +24,30 @@ func TestManyRenamesBackToBack(t *testing.T) {
 }
 
 func TestManyRenamesBetweenTwoLooks(t *testing.T) {
-	s := newSite(t)
-	w := newWriter(t, s.path)
-	w.some(50)
-	s.look()
+	s, w := newLog(t, 50)
 	for range 30 {
 		w.some(50)
 		w.rotate()
 	}
-	s.look()
-	s.want(w.lines)
+	s.prints(w)
 }
 
 func TestRotationsWhileDown(t *testing.T) {
-	s := newSite(t)
-	w := newWriter(t, s.path)
-	w.some(10)
-	s.look()
+	s, w := newLog(t, 10)
 	s.kill()
 	for range 3 {
 		w.some(5000)
 		w.rotate()
 	}
 	w.some(10)
-	s.look()
-	s.want(w.lines)
+	s.prints(w)
 	require.Zero(t, s.tailer.Status().Gaps)
 }
 
 // Closing the old file after a time, or on the rename, loses what is written to it
 // after that.
 func TestHeldFileBesideTheLiveOne(t *testing.T) {
-	s := newSite(t)
-	w := newWriter(t, s.path)
-	w.some(5)
-	s.look()
+	s, w := newLog(t, 5)
 	require.NoError(t, os.Rename(s.path, s.path+".1"))
 	next := newWriter(t, s.path)
 	next.n = 1000
@@ -85,8 +73,7 @@ func TestHeldFileBesideTheLiveOne(t *testing.T) {
 
 // A close causes no event.
 func TestHeldFileIsClosedAfterItsWriter(t *testing.T) {
-	s := newSite(t)
-	w := newWriter(t, s.path)
+	s, w := newLog(t, 0)
 	w.some(5)
 	s.run()
 	s.wantSoon(w.lines)
@@ -100,44 +87,36 @@ func TestHeldFileIsClosedAfterItsWriter(t *testing.T) {
 }
 
 func TestLineEndedAfterTheRename(t *testing.T) {
-	s := newSite(t)
-	w := newWriter(t, s.path)
+	s, w := newLog(t, 0)
 	w.some(2)
 	w.piece(`{"half`)
-	s.look()
-	s.want(w.lines)
+	s.prints(w)
 	require.NoError(t, os.Rename(s.path, s.path+".1"))
 	require.NoError(t, os.WriteFile(s.path, nil, 0o644))
-	s.look()
-	s.want(w.lines)
+	s.prints(w)
 	w.line(`":1}`)
-	s.look()
-	s.want(w.lines)
+	s.prints(w)
 }
 
 func TestLineNeverEndedIsPrintedOnce(t *testing.T) {
-	s := newSite(t)
-	w := newWriter(t, s.path)
+	s, w := newLog(t, 0)
 	w.some(2)
 	w.write("half")
 	w.lines = append(w.lines, "half")
 	s.look()
 	s.want(w.lines[:2])
 	w.rotate() // now nobody can end it
-	s.look()
-	s.want(w.lines)
+	s.prints(w)
 	w.some(5)
 	w.copyTruncate() // the file after it is left again, for another one that comes first
 	s.look()
 	w.some(5)
-	s.look()
-	s.want(w.lines)
+	s.prints(w)
 }
 
 // A timer would split it.
 func TestLineWrittenInPiecesIsPrintedWhole(t *testing.T) {
-	s := newSite(t)
-	w := newWriter(t, s.path)
+	s, w := newLog(t, 0)
 	s.run()
 	for range 3 {
 		for _, piece := range []string{`{"a":`, `"b`, `c"`} {
@@ -152,8 +131,7 @@ func TestLineWrittenInPiecesIsPrintedWhole(t *testing.T) {
 }
 
 func TestDeletedAndCreatedAgain(t *testing.T) {
-	s := newSite(t)
-	w := newWriter(t, s.path)
+	s, w := newLog(t, 0)
 	s.run()
 	for range 30 {
 		w.some(20)
@@ -222,8 +200,7 @@ func TestDirectoryComesLaterGoesComesBack(t *testing.T) {
 }
 
 func TestDirectoryRenamedAndMadeAnew(t *testing.T) {
-	s := newSite(t)
-	w := newWriter(t, s.path)
+	s, w := newLog(t, 0)
 	w.some(5)
 	s.run()
 	s.wantSoon(w.lines)
@@ -239,10 +216,7 @@ func TestDirectoryRenamedAndMadeAnew(t *testing.T) {
 func TestCopiedAndDeleted(t *testing.T) {
 	for name, down := range map[string]bool{"while it runs": false, "while it is down": true} {
 		t.Run(name, func(t *testing.T) {
-			s := newSite(t)
-			w := newWriter(t, s.path)
-			w.some(20)
-			s.look()
+			s, w := newLog(t, 20)
 			if down {
 				s.kill()
 			}
@@ -252,16 +226,14 @@ func TestCopiedAndDeleted(t *testing.T) {
 			deleteForGood(t, s.path)
 			w.open()
 			w.some(5)
-			s.look()
-			s.want(w.lines)
+			s.prints(w)
 		})
 	}
 }
 
 // Where a file is gone, another that begins alike is not what is left of it.
 func TestFileThatBeginsLikeADeletedOne(t *testing.T) {
-	s := newSite(t)
-	w := newWriter(t, s.path)
+	s, w := newLog(t, 0)
 	w.line("starting")
 	s.look()
 	s.kill()
@@ -272,8 +244,7 @@ func TestFileThatBeginsLikeADeletedOne(t *testing.T) {
 	w.some(5)
 	w.rotate()
 	w.some(5)
-	s.look()
-	s.want(w.lines)
+	s.prints(w)
 }
 
 // deleteForGood deletes the file and keeps its inode number from being used again.
@@ -289,8 +260,7 @@ func deleteForGood(t *testing.T, path string) {
 func TestFailingSinkEndsRun(t *testing.T) {
 	for name, draining := range map[string]bool{"following": false, "draining": true} {
 		t.Run(name, func(t *testing.T) {
-			s := newSite(t)
-			w := newWriter(t, s.path)
+			s, w := newLog(t, 0)
 			s.run()
 			if draining {
 				s.running.stop()
@@ -308,8 +278,7 @@ func TestFailingSinkEndsRun(t *testing.T) {
 // What was rotated away before the sidecar was up is gone; what is older than a position
 // was printed.
 func TestGapWhereAPositionsFileIsGone(t *testing.T) {
-	s := newSite(t)
-	w := newWriter(t, s.path)
+	s, w := newLog(t, 0)
 	w.some(10)
 	w.rotate()
 	w.some(10)

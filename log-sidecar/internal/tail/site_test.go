@@ -134,6 +134,17 @@ func newSite(t testing.TB) *site {
 	return s
 }
 
+// newLog returns a site and the writer of its log, with so many lines that are printed.
+func newLog(t testing.TB, lines int) (*site, *writer) {
+	s := newSite(t)
+	w := newWriter(t, s.path)
+	if lines > 0 {
+		w.some(lines)
+		s.look()
+	}
+	return s, w
+}
+
 // start starts the tailer without running it.
 func (s *site) start() {
 	require.Nil(s.t, s.tailer, "the tailer is up already")
@@ -213,6 +224,13 @@ func (s *site) ended() error {
 		s.t.Fatal("Run does not return")
 		return nil
 	}
+}
+
+// prints looks, and wants all that w has written to be printed, and nothing more.
+func (s *site) prints(w *writer) {
+	s.t.Helper()
+	s.look()
+	s.want(w.lines)
 }
 
 // want asserts that just these lines have been printed, each once and in order.

@@ -9,8 +9,7 @@ import (
 )
 
 func TestStatusWhileTheSinkBlocks(t *testing.T) {
-	s := newSite(t)
-	w := newWriter(t, s.path)
+	s, w := newLog(t, 0)
 	w.some(1)
 	unblock := s.sink.block()
 	s.run()
@@ -41,8 +40,7 @@ func TestStatusWhileTheSinkBlocks(t *testing.T) {
 
 // What is older than the position has been printed, though its file is gone.
 func TestLagAfterTheLiveFileWasDeleted(t *testing.T) {
-	s := newSite(t)
-	w := newWriter(t, s.path)
+	s, w := newLog(t, 0)
 	w.some(5)
 	w.rotate()
 	afterATick(t, s.path+".1")
@@ -56,8 +54,7 @@ func TestLagAfterTheLiveFileWasDeleted(t *testing.T) {
 	require.Zero(t, s.tailer.Status().Lag)
 	w.open()
 	w.some(5)
-	s.look()
-	s.want(w.lines)
+	s.prints(w)
 	require.Zero(t, s.tailer.Status().Lag)
 }
 

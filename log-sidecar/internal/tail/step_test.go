@@ -27,8 +27,7 @@ func betweenAnyTwoCalls(t *testing.T, prepare, fault func(*site, *writer), then 
 	t.Helper()
 	for k, reached := 1, true; reached && !t.Failed(); k++ {
 		t.Run(strconv.Itoa(k), func(t *testing.T) {
-			s := newSite(t)
-			w := newWriter(t, s.path)
+			s, w := newLog(t, 0)
 			prepare(s, w)
 			isReached := atStep(s, k, func() { fault(s, w) })
 			func() {
@@ -50,14 +49,11 @@ func betweenAnyTwoCalls(t *testing.T, prepare, fault func(*site, *writer), then 
 
 // printedOnce wants every line once, then and later.
 func printedOnce(_ *testing.T, s *site, w *writer) {
-	s.look()
-	s.want(w.lines)
+	s.prints(w)
 	w.some(5)
-	s.look()
-	s.want(w.lines)
+	s.prints(w)
 	s.kill()
-	s.look()
-	s.want(w.lines)
+	s.prints(w)
 }
 
 // A scene is what the tailer can be doing when something happens.

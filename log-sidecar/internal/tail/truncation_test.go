@@ -35,10 +35,7 @@ func forEachTruncation(t *testing.T, test func(t *testing.T, s *site, w *writer,
 	for _, to := range truncations {
 		for _, down := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, down: %v", to.name, down), func(t *testing.T) {
-				s := newSite(t)
-				w := newWriter(t, s.path)
-				w.some(20)
-				s.look()
+				s, w := newLog(t, 20)
 				test(t, s, w, to, down)
 			})
 		}
@@ -53,15 +50,13 @@ func TestTruncationToAnySize(t *testing.T) {
 			}
 			require.NoError(t, os.Truncate(s.path, 0))
 			to.write(w)
-			s.look()
-			s.want(w.lines)
+			s.prints(w)
 			if !down && (i == 0 || to.name != "nothing") {
 				require.EqualValues(t, i+1, s.tailer.Status().Truncations)
 			}
 		}
 		w.some(30)
-		s.look()
-		s.want(w.lines)
+		s.prints(w)
 	})
 }
 
@@ -75,19 +70,14 @@ func TestCopytruncateLeavesTheRestToTheCopy(t *testing.T) {
 			w.copyTruncate()
 		}
 		to.write(w)
-		s.look()
-		s.want(w.lines)
+		s.prints(w)
 		w.some(20)
-		s.look()
-		s.want(w.lines)
+		s.prints(w)
 	})
 }
 
 func TestCopytruncateUnderWay(t *testing.T) {
-	s := newSite(t)
-	w := newWriter(t, s.path)
-	w.some(20)
-	s.look()
+	s, w := newLog(t, 20)
 	w.rotate()
 	s.look()
 	w.some(20)
@@ -106,15 +96,13 @@ func TestCopytruncateUnderWay(t *testing.T) {
 	s.look()
 	require.NoError(t, half.Close())
 	w.some(20)
-	s.look()
-	s.want(w.lines)
+	s.prints(w)
 }
 
 // A writer without O_APPEND goes on at its old offset, and the file begins with a
 // hole.
 func TestHoleOfATruncationIsDropped(t *testing.T) {
-	s := newSite(t)
-	w := newWriter(t, s.path)
+	s, w := newLog(t, 0)
 	w.openWithoutAppend()
 	for range 4 {
 		w.some(2000) // more than a read
@@ -122,35 +110,28 @@ func TestHoleOfATruncationIsDropped(t *testing.T) {
 		require.NoError(t, os.Truncate(s.path, 0))
 	}
 	w.some(20)
-	s.look()
-	s.want(w.lines)
+	s.prints(w)
 }
 
 // Some make their file larger before they write to it; lines take the place of NULs.
 func TestFileMadeLargerBeforehand(t *testing.T) {
-	s := newSite(t)
-	w := newWriter(t, s.path)
+	s, w := newLog(t, 0)
 	w.openWithoutAppend()
 	require.NoError(t, os.Truncate(s.path, 200_000))
 	for range 30 {
 		w.some(100)
-		s.look()
-		s.want(w.lines)
+		s.prints(w)
 	}
 	s.kill()
 	w.some(100)
-	s.look()
-	s.want(w.lines)
+	s.prints(w)
 	require.Zero(t, s.tailer.Status().Truncations)
 }
 
 func TestReusedInodeIsAnotherFile(t *testing.T) {
 	for _, to := range truncations {
 		t.Run(to.name, func(t *testing.T) {
-			s := newSite(t)
-			w := newWriter(t, s.path)
-			w.some(20)
-			s.look()
+			s, w := newLog(t, 20)
 			before := look(t, s.path)
 			s.kill()
 			w.close()
@@ -161,8 +142,7 @@ func TestReusedInodeIsAnotherFile(t *testing.T) {
 			if before.ID != look(t, s.path).ID {
 				t.Skip("this file system does not use the inode again")
 			}
-			s.look()
-			s.want(w.lines)
+			s.prints(w)
 		})
 	}
 }
@@ -179,31 +159,25 @@ func TestFilesWithTheSameFirst1000Bytes(t *testing.T) {
 			"renamed, twice": func(w *writer) { w.rotate(); w.rotate() },
 		} {
 			t.Run(fmt.Sprintf("%s, down: %v", name, down), func(t *testing.T) {
-				s := newSite(t)
-				w := newWriter(t, s.path)
+				s, w := newLog(t, 0)
 				for i := range 3 {
 					w.write(same)
 					w.lines = append(w.lines, header...)
 					w.some(10 + i)
-					s.look()
-					s.want(w.lines)
+					s.prints(w)
 					if down {
 						s.kill()
 					}
 					rotate(w)
 				}
-				s.look()
-				s.want(w.lines)
+				s.prints(w)
 			})
 		}
 	}
 }
 
 func TestPositionPastTheEndIsNotTrusted(t *testing.T) {
-	s := newSite(t)
-	w := newWriter(t, s.path)
-	w.some(100)
-	s.look()
+	s, w := newLog(t, 100)
 	s.kill()
 	content, err := os.ReadFile(s.path)
 	require.NoError(t, err)
@@ -211,6 +185,5 @@ func TestPositionPastTheEndIsNotTrusted(t *testing.T) {
 	require.NoError(t, os.Truncate(s.path, int64(strings.Index(string(content), "\n")+1)))
 	w.lines = append(w.lines, w.lines[0])
 	w.some(5)
-	s.look()
-	s.want(w.lines)
+	s.prints(w)
 }

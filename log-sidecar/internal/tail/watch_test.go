@@ -19,8 +19,7 @@ func (s *site) runOnEvents() {
 }
 
 func TestEventsTellBeforeTheTick(t *testing.T) {
-	s := newSite(t)
-	w := newWriter(t, s.path)
+	s, w := newLog(t, 0)
 	s.runOnEvents()
 	for range 10 {
 		w.some(1)
@@ -40,8 +39,7 @@ func TestFullEventQueueLosesNothing(t *testing.T) {
 	if queue > 1<<16 {
 		t.Skipf("the event queue is too long to be filled: %d", queue)
 	}
-	s := newSite(t)
-	w := newWriter(t, s.path)
+	s, w := newLog(t, 0)
 	s.runOnEvents()
 	unblock := s.sink.block()
 	w.some(1)

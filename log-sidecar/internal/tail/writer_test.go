@@ -137,16 +137,13 @@ func exists(path string) bool {
 // wantLines compares, and shows only where the difference begins.
 func wantLines(t testing.TB, want, got []string) {
 	t.Helper()
-	for i := range min(len(want), len(got)) {
-		if want[i] != got[i] {
-			require.Failf(t, "another line", "line %d of %d: want %.200q, got %.200q", i, len(want), want[i], got[i])
-		}
+	same := 0
+	for same < min(len(want), len(got)) && want[same] == got[same] {
+		same++
 	}
-	if len(got) > len(want) {
-		require.Failf(t, "more lines", "want %d, got %d: %.200q comes after", len(want), len(got), got[len(want)])
-	}
-	if len(want) > len(got) {
-		require.Failf(t, "lines are missing", "want %d, got %d: %.200q is the first", len(want), len(got), want[len(got)])
+	if same < max(len(want), len(got)) {
+		first := func(lines []string) []string { return lines[same:min(same+1, len(lines))] }
+		require.Failf(t, "other lines", "after %d: want %.200q of %d, got %.200q of %d", same, first(want), len(want), first(got), len(got))
 	}
 }
 
