@@ -57,6 +57,13 @@ yaml() {
     [ "$status" = 0 ] || exit "$status"
   done
 
+  if command -v promtool >/dev/null; then
+    title promtool
+    promtool check rules deploy/monitoring/alerts.yaml >"$work/rules" 2>&1 || fail "$(<"$work/rules")"
+  else
+    title "promtool: skipped, it is not installed"
+  fi
+
   title "the manifests name the images of main-app/VERSION and log-sidecar/VERSION"
   for file in "${manifests[@]}"; do
     wrong=$(sed -nE 's/^ *(- )?image: *([^ ]*).*/\2/p' "$file" | grep -E '(^|/)(main-app|log-sidecar):' |
