@@ -18,6 +18,7 @@ SEQUENCES    ?= 10000
 COUNT        ?= 3
 BENCH        ?= .
 BENCHFLAGS   ?=
+COMPARE      ?= .
 
 # Some distributions set it to local; then an older Go would refuse this code instead of
 # fetching the one that go.mod names.
@@ -78,7 +79,19 @@ fuzz: ## run every fuzz test for FUZZTIME (30s)
 
 .PHONY: bench
 bench: ## measure the sidecar beside other programs, BENCH (.) of it, COUNT (3) times
-	@cd log-sidecar && go test -run '^$$' -bench '$(BENCH)' -benchtime 1x -count $(COUNT) -timeout 0 . $(BENCHFLAGS)
+	@cd log-sidecar && go test -run '^$$' -bench '$(BENCH)' -skip Compare -benchtime 1x -count $(COUNT) -timeout 0 . $(BENCHFLAGS)
+
+PLAY_SCENARIOS := go test -run '^$$' -bench '^BenchmarkCompare$$/($(COMPARE))' -benchtime 1x -timeout 30m .
+
+.PHONY: compare
+compare: ## see what the sidecar and other tailers lose, in the scenarios COMPARE (.)
+	@set -o pipefail; cd log-sidecar && $(PLAY_SCENARIOS) | go run ./internal/figures
+
+# The Markdown files say with markers which figures they want; see log-sidecar/internal/figures.
+.PHONY: figures
+figures: ## run bench and compare, and put their figures into the Markdown files
+	@set -o pipefail; files=$$(grep -ls '^<!-- figures:' $(CURDIR)/README.md $(CURDIR)/log-sidecar/README.md); \
+		cd log-sidecar && { $(MAKE) -s -C .. bench && $(PLAY_SCENARIOS); } | go run ./internal/figures $$files
 
 .PHONY: bench-app
 bench-app: ## measure what its access log costs main-app, COUNT (3) times
