@@ -183,7 +183,7 @@ func TestFaultsLoseNoLine(t *testing.T) {
 		t.Run(scenario.name, func(t *testing.T) {
 			t.Parallel()
 			s := newStage(t, installed[0], true)
-			s.run(scenario)
+			require.True(t, s.run(scenario), "prints")
 			s.assertKept()
 		})
 	}
@@ -400,7 +400,7 @@ func (s *stage) catchUp() { s.await(s.quiet(), s.tally.newestArrived) }
 // await waits for condition, or until nothing has come for as long as quiet.
 func (s *stage) await(quiet time.Duration, condition func() bool) {
 	begin := time.Now()
-	for !condition() && time.Since(begin) < quiet || !condition() && s.tally.silence() < quiet {
+	for !condition() && min(time.Since(begin), s.tally.silence()) < quiet {
 		select {
 		case <-s.read:
 			return

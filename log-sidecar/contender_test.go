@@ -20,7 +20,8 @@ import (
 
 // A contender is a program that prints the lines of a file. In what it is started
 // with, $LOG stands for that file and $STATE for a directory of its own. Each has the
-// settings that its documentation recommends for losing nothing.
+// settings that its documentation recommends for losing nothing. (Those of Fluent Bit,
+// Vector and Filebeat have not been tried with the real programs.)
 type contender struct {
 	name    string
 	follows bool   // else it reads and ends
