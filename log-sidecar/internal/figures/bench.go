@@ -66,7 +66,7 @@ func benchTable(r *results) string {
 		}
 		b.WriteString(row(cells...))
 	}
-	fmt.Fprintf(&b, "\n(Medians of %d runs on %s CPUs: %s.)\n", runs, r.cpus, r.said["cpu"])
+	fmt.Fprintf(&b, "\n(Medians; runs: %d; CPUs: %s, %s. Each is set to lose as little as it can.)\n", runs, r.cpus, r.said["cpu"])
 	return b.String()
 }
 

@@ -31,8 +31,8 @@ var faults = []struct{ unit, told string }{
 
 // beside is what a table of losses does not show.
 const beside = "The table is about losses only. `tail -F` and rsyslog print a line sooner while lines keep coming, " +
-	"and sleep while none come: log-sidecar lets lines gather for up to 37 ms, and wakes twice a second. " +
-	"All but it and `tail -F` also parse, filter, route and send logs, which is what a collector is for."
+	"and sleep while none come: log-sidecar lets lines gather for up to 37 ms, and wakes a few times a second. " +
+	"All but log-sidecar and `tail -F` also parse, filter, route and send logs, which is what a collector is for."
 
 func compareTable(r *results) string {
 	scenarios, programs := r.scenarios()

@@ -54,7 +54,7 @@ func TestMediansOfBenchmarks(t *testing.T) {
 | 1,000 lines/s, CPU µs/line | 10.0 | 41.0 | – |
 | 1,000 lines/s, latency p50 / p99 ms | 18.9 / 37.2 | 0.11 / 0.30 | – |
 
-(Medians of 3 runs on 2 CPUs: A CPU.)
+(Medians; runs: 3; CPUs: 2, A CPU. Each is set to lose as little as it can.)
 `, benchTable(r))
 	assert.Contains(t, benchChart(r), "  x-axis [\"log-sidecar 0.2.0\", \"tail -F\"]\n  y-axis \"µs\"\n  bar [10, 41]\n")
 }
