@@ -105,6 +105,6 @@ func compareChart(r *results) string {
 	if lines == 0 {
 		return ""
 	}
-	return r.chart(fmt.Sprintf("Lines lost in all scenarios, of %.0f", lines), "lines", programs,
+	return r.chart(fmt.Sprintf("Lost in all scenarios, of %.0f", lines), "lines", programs,
 		func(program string) float64 { return lost[program] })
 }

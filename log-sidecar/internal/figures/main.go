@@ -175,13 +175,14 @@ func (r *results) header(first string, programs []string) string {
 	return row(cells...) + line + "\n"
 }
 
-// chart makes a bar chart that GitHub draws.
+// chart makes a bar chart that GitHub draws, with its table.
 func (r *results) chart(title, unit string, programs []string, value func(program string) float64) string {
+	cells := []string{title + ", " + unit}
 	var names, bars []string
 	for _, program := range programs {
-		names = append(names, strconv.Quote(r.label(program)))
-		bars = append(bars, strconv.FormatFloat(value(program), 'f', -1, 64))
+		bar := strconv.FormatFloat(value(program), 'f', -1, 64)
+		names, bars, cells = append(names, strconv.Quote(r.label(program))), append(bars, bar), append(cells, bar)
 	}
 	return fmt.Sprintf("```mermaid\nxychart-beta\n  title %q\n  x-axis [%s]\n  y-axis %q\n  bar [%s]\n```\n",
-		title, strings.Join(names, ", "), unit, strings.Join(bars, ", "))
+		title, strings.Join(names, ", "), unit, strings.Join(bars, ", ")) + r.header("", programs) + row(cells...)
 }
