@@ -73,7 +73,7 @@ func TestQuotesWhatATerminalWouldObey(t *testing.T) {
 	}
 }
 
-func TestCutsALongValueBetweenCharacters(t *testing.T) {
+func TestLongValueIsCutBetweenCharacters(t *testing.T) {
 	for s, want := range map[string]string{
 		strings.Repeat("a", maxValue):            strings.Repeat("a", maxValue),
 		strings.Repeat("a", maxValue+1):          strings.Repeat("a", maxValue) + "…",

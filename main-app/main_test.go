@@ -356,7 +356,7 @@ func TestRotationUnderConcurrentClientsLosesNothing(t *testing.T) {
 	}
 }
 
-func TestTheDiskHoldsNoMoreThanTheLimits(t *testing.T) {
+func TestDiskHoldsNoMoreThanTheLimits(t *testing.T) {
 	const maxBytes, maxFiles = 1000, 3
 	app := start(t, "LOG_MAX_BYTES=1000", "LOG_MAX_FILES=3")
 	for range 100 {
@@ -387,7 +387,7 @@ func TestGoesOnInANewFileAfterLogrotate(t *testing.T) {
 
 // A tmpfs of 64 KiB, half of it taken by another file: the page that is the last
 // one takes only a part of a line, so that this is seen as well.
-func TestAFullDiskCostsLinesThatAreCountedAndNoAnswer(t *testing.T) {
+func TestFullDiskCostsLinesNotAnswers(t *testing.T) {
 	dir := t.TempDir()
 	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", dir).CombinedOutput(); err != nil {
 		t.Skipf("needs the right to mount a tmpfs: %v: %s", err, out)
@@ -437,7 +437,7 @@ func TestLostLinesAreSaidAtTheEnd(t *testing.T) {
 	assert.Equal(t, 3, end[0].LinesLost)
 }
 
-func TestABadValueIsSaidInOneLine(t *testing.T) {
+func TestBadValueIsSaidInOneLine(t *testing.T) {
 	dir := t.TempDir()
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -474,7 +474,7 @@ func TestABadValueIsSaidInOneLine(t *testing.T) {
 }
 
 // The file alone could be written, for as long as it is not rotated.
-func TestADirectoryThatCannotBeWrittenIsSaidAtTheStart(t *testing.T) {
+func TestUnwritableDirectoryIsSaidAtTheStart(t *testing.T) {
 	dir, err := os.MkdirTemp("", "main-app-test") // another user must get at it, unlike at t.TempDir
 	require.NoError(t, err)
 	t.Cleanup(func() {
@@ -501,7 +501,7 @@ func TestADirectoryThatCannotBeWrittenIsSaidAtTheStart(t *testing.T) {
 	}
 }
 
-func TestEmptyVariableIsAsGoodAsNone(t *testing.T) {
+func TestEmptyVariableIsTheDefault(t *testing.T) {
 	env := &environment{lookup: lookup(map[string]string{"LOG_PATH": "", "LOG_MAX_FILES": ""})}
 	cfg := readConfig(env)
 	require.NoError(t, env.err)
@@ -637,7 +637,7 @@ func TestSilentConnectionIsNotInFlight(t *testing.T) {
 	assert.Len(t, app.stderr.messages("stopped"), 1)
 }
 
-func TestASecondSignalEndsItAtOnce(t *testing.T) {
+func TestSecondSignalEndsItAtOnce(t *testing.T) {
 	for _, variable := range []string{"SHUTDOWN_DELAY=1m", "SHUTDOWN_TIMEOUT=1m"} {
 		t.Run("instead of "+variable, func(t *testing.T) {
 			app := spawn(t, variable)
@@ -651,7 +651,7 @@ func TestASecondSignalEndsItAtOnce(t *testing.T) {
 	}
 }
 
-func TestKilledItHasTheLineOfEveryAnswer(t *testing.T) {
+func TestKilledItHasEveryAnsweredLine(t *testing.T) {
 	app := spawn(t, "LOG_MAX_BYTES=4096", "LOG_MAX_FILES=1000")
 	var (
 		mu       sync.Mutex // protects answered

@@ -95,7 +95,7 @@ func TestOversizeLineHasItsOwnFile(t *testing.T) {
 	holds(t, path, 3, 3)
 }
 
-func TestALimitOfZeroNeverRotates(t *testing.T) {
+func TestLimitOfZeroNeverRotates(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	open(t, path, 0, 2).write(t, 1, 1000)
 	assert.Equal(t, []string{"log"}, files(t, path))
@@ -127,7 +127,7 @@ func TestLoweredMaxFilesTakesEffectAtRotation(t *testing.T) {
 	holds(t, path, 13, 13)
 }
 
-func TestTheNextLineGoesToANewFile(t *testing.T) {
+func TestNextLineGoesToANewFile(t *testing.T) {
 	for name, away := range map[string]func(path string) error{
 		"after a rename": func(path string) error { return os.Rename(path, path+"-20261122") },
 		"after a delete": os.Remove,
@@ -165,7 +165,7 @@ func TestFullFileAfterRenameIsRotated(t *testing.T) {
 
 // copytruncate: O_APPEND makes the next line start at the new end, not after a
 // hole, and the room that was won is used before the next rotation.
-func TestGoesOnAtTheStartOfATruncatedFile(t *testing.T) {
+func TestGoesOnInATruncatedFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	f := open(t, path, 30, 8)
 	f.write(t, 1, 2)
