@@ -101,7 +101,7 @@ func (s *site) lookup(name string) (string, bool) {
 	return value, ok
 }
 
-// runAs makes uid the sidecar's user, and the owner of the checkpoint.
+// runAs makes uid the sidecar's user, and the owner of the positions.
 func (s *site) runAs(t *testing.T, uid int) {
 	t.Helper()
 	needRoot(t)
@@ -386,13 +386,6 @@ func (sc *sidecar) stop(t *testing.T) {
 	require.Equal(t, 0, sc.exits(t), sc.stderr.String())
 }
 
-// kill is what the kernel does to a container that takes too much memory.
-func (sc *sidecar) kill(t *testing.T) {
-	t.Helper()
-	sc.signal(t, syscall.SIGKILL)
-	<-sc.ended
-}
-
 // assertSmall wants the largest resident set that the process has had to be small.
 func (sc *sidecar) assertSmall(t *testing.T) {
 	t.Helper()
@@ -486,10 +479,10 @@ func pathIn(record string) string {
 	return path
 }
 
-// get asks the sidecar; the answer must come within the second that probes wait.
+// get asks the sidecar.
 func (sc *sidecar) get(t *testing.T, path string) (status int, body []byte) {
 	t.Helper()
-	client := http.Client{Timeout: time.Second}
+	client := http.Client{Timeout: patience}
 	response, err := client.Get("http://" + sc.address + path)
 	require.NoError(t, err)
 	defer response.Body.Close()

@@ -169,7 +169,7 @@ func TestHealthAnswersWhateverHangs(t *testing.T) {
 		require.NoError(t, err)
 	}
 	app.write(t, numbered(0, 50_000))
-	h := sc.becomes(t, "all of it", func(h report) bool { return len(h.Reasons) == 2 }) // each answer in time, or get fails
+	h := sc.becomes(t, "all of it", func(h report) bool { return len(h.Reasons) == 2 })
 	assert.Equal(t, "degraded", h.Status)
 	assert.Equal(t, "failing", h.App)
 	assert.Equal(t, "blocked", h.Stdout)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -141,58 +140,22 @@ func TestAppOfAnotherUser(t *testing.T) {
 			s := newSite(t)
 			s.runAs(t, nobody)
 			app := s.newApp(t)
-			app.letGo(t)
 			require.NoError(t, os.Chown(s.log, test.uid, test.uid))
-			writer := startWriter(t, s.log, test.uid)
 			sc := s.start(t)
 			sc.drain(t)
 			for i := range 3 {
-				writer.write(t, numbered(i, i+1))
+				app.write(t, numbered(i, i+1))
 				sc.printsNumbered(t, i+1)
 			}
 			app.hangUp()
 			quiet := time.Now()
-			writer.write(t, numbered(3, 4))
+			app.write(t, numbered(3, 4))
 			sc.printsNumbered(t, 4)
-			writer.end(t)
+			app.letGo(t)
 			sc.endsSoonAfter(t, quiet)
 			assert.Greater(t, sc.endedAt.Sub(quiet), test.quiet)
 		})
 	}
-}
-
-// A writer is a process that holds the log open, and appends what it is told.
-type writer struct {
-	cmd   *exec.Cmd
-	stdin io.WriteCloser
-	once  sync.Once
-}
-
-func startWriter(t *testing.T, log string, uid int) *writer {
-	t.Helper()
-	w := &writer{cmd: exec.Command("sh", "-c", `exec cat >>"$0"`, log)}
-	w.cmd.Dir = filepath.Dir(log)
-	w.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
-	var err error
-	w.stdin, err = w.cmd.StdinPipe()
-	require.NoError(t, err)
-	require.NoError(t, w.cmd.Start())
-	t.Cleanup(func() { w.end(t) })
-	return w
-}
-
-func (w *writer) write(t *testing.T, text string) {
-	t.Helper()
-	_, err := io.WriteString(w.stdin, text)
-	require.NoError(t, err)
-}
-
-func (w *writer) end(t *testing.T) {
-	t.Helper()
-	w.once.Do(func() {
-		assert.NoError(t, w.stdin.Close())
-		assert.NoError(t, w.cmd.Wait())
-	})
 }
 
 func TestLogThatNeverCame(t *testing.T) {

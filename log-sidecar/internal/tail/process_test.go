@@ -187,7 +187,7 @@ func TestRotationsUnderLoad(t *testing.T) {
 		}
 		return w.n >= lines
 	})
-	for range 200 { // and back to back
+	for range 200 { // back to back, and so several between two looks
 		w.some(50)
 		w.rotate()
 	}
