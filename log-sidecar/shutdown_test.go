@@ -70,15 +70,18 @@ func TestAppEndsLater(t *testing.T) {
 
 // For longer than a log must be quiet where the kernel cannot be asked.
 func TestAppHoldsTheLog(t *testing.T) {
-	for name, hide := range map[string]func(*app){
-		"its port is closed": func(a *app) { a.hangUp() },
-		"no health URL":      func(a *app) { a.site.set("APP_HEALTH_URL=") },
-	} {
+	for name, isAsked := range map[string]bool{"its port is closed": true, "no health URL": false} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
 			app := s.newApp(t)
-			hide(app)
+			if !isAsked {
+				s.set("APP_HEALTH_URL=")
+			}
 			sc := s.start(t)
+			if isAsked {
+				app.isAsked(t)
+				app.hangUp()
+			}
 			sc.drain(t)
 			assert.Never(t, sc.hasEnded, 1500*time.Millisecond, 10*time.Millisecond)
 			for i := range 3 {
@@ -228,7 +231,10 @@ func TestSIGTERMUnderLoad(t *testing.T) {
 
 func TestAppNeverEnds(t *testing.T) {
 	for name, haunt := range map[string]func(*testing.T, *app){
-		"it holds the log":  func(_ *testing.T, a *app) { a.hangUp() },
+		"it holds the log": func(t *testing.T, a *app) {
+			a.isAsked(t)
+			a.hangUp()
+		},
 		"it keeps its port": func(t *testing.T, a *app) { a.letGo(t) },
 		"it hangs": func(t *testing.T, a *app) {
 			a.status.Store(0)
@@ -239,9 +245,9 @@ func TestAppNeverEnds(t *testing.T) {
 			s := newSite(t, "DRAIN_TIMEOUT=300ms")
 			app := s.newApp(t)
 			app.write(t, "one\nunfinished")
-			haunt(t, app)
 			sc := s.start(t)
 			sc.prints(t, "one")
+			haunt(t, app)
 			sc.drain(t)
 			sc.leavesBehind(t, "not done within 300ms", len("unfinished"))
 			sc.hasPrinted(t, "one")
