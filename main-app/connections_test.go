@@ -29,7 +29,7 @@ func TestProbesAreAnsweredAtAFullHouse(t *testing.T) {
 				_, _ = io.WriteString(app.dial(t), sent)
 			}
 			conn := app.dial(t)
-			require.NoError(t, conn.SetDeadline(time.Now().Add(5*time.Second)), "sooner than a timeout frees a place")
+			require.NoError(t, conn.SetDeadline(time.Now().Add(8*time.Second)), "sooner than a timeout frees a place")
 			_, err := io.WriteString(conn, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
 			require.NoError(t, err)
 			require.NoError(t, readAnswer(bufio.NewReader(conn)))
@@ -49,7 +49,7 @@ func TestTooManyHeldRequestsAreRefused(t *testing.T) {
 		_, err := io.WriteString(app.dial(t), "POST /held HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n")
 		require.NoError(t, err)
 	}
-	eventually(t, func() bool { return len(app.lines(t)) == maxHeld+1 }, "all in flight")
+	eventually(t, func() bool { return app.hasLogged(t, maxHeld+1) }, "all in flight")
 	conn := app.dial(t)
 	_, err := io.WriteString(conn, "POST /more HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n")
 	require.NoError(t, err)
