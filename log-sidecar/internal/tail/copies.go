@@ -247,17 +247,17 @@ func (t *Tailer) waits(f *file) (bool, error) {
 		if n <= f.at.Offset || !madeBeside(&f.File, &g.File) && !madeAfter(&f.File, &g.File) {
 			continue // where nothing tells which of the two is the copy, they come in their order
 		}
-		if twin, err := t.isTwin(f, g, n); err != nil || !twin {
-			if err != nil {
-				return false, err
+		twin, err := t.isTwin(f, g, n)
+		if err != nil {
+			return false, err
+		}
+		if twin {
+			end, err := lastLineEnd(f.open, n)
+			if end > f.at.Offset {
+				f.twin = g
 			}
-			continue
+			return f.twin != nil, err
 		}
-		end, err := lastLineEnd(f.open, n)
-		if end > f.at.Offset {
-			f.twin = g
-		}
-		return f.twin != nil, err
 	}
 	return false, nil
 }
@@ -269,9 +269,11 @@ func (t *Tailer) leaveToTwin(f *file) error {
 		if g.Size < f.limit {
 			continue
 		}
-		if twin, err := t.isTwin(f, g, f.limit); err != nil {
+		twin, err := t.isTwin(f, g, f.limit)
+		if err != nil {
 			return err
-		} else if twin {
+		}
+		if twin {
 			f.twin = g
 			return nil
 		}
