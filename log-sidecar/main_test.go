@@ -335,9 +335,16 @@ func freePort(t *testing.T) string {
 	return listener.Addr().String()
 }
 
+// says waits for a message, which must come once.
+func (sc *sidecar) says(t *testing.T, part string) {
+	t.Helper()
+	eventually(t, part, func() bool { return len(sc.stderr.messages(part)) > 0 })
+	require.Len(t, sc.stderr.messages(part), 1)
+}
+
 func (sc *sidecar) awaitServing(t *testing.T) {
 	t.Helper()
-	eventually(t, "serving", func() bool { return len(sc.stderr.messages("following")) == 1 })
+	sc.says(t, "following")
 	sc.address = sc.stderr.messages("following")[0].Address
 }
 

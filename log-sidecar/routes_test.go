@@ -76,12 +76,13 @@ func TestDegradedWhileTheAppIsNotHealthy(t *testing.T) {
 	sc.prints(t, "still followed")
 }
 
-// net/http complains of it at every check, which must not come to stderr.
+// net/http complains of what it reads before it has asked, which must not come to stderr.
+// It does so by chance, and hardly ever on one thread.
 func TestAppThatSpeaksNoHTTPIsDegraded(t *testing.T) {
 	s := newSite(t)
 	s.write(t, "one\n")
 	address := greeter(t)
-	s.set("APP_HEALTH_URL=http://" + address)
+	s.set("APP_HEALTH_URL=http://"+address, "GOMAXPROCS=4")
 	sc := s.start(t)
 	sc.becomes(t, "failing", func(h report) bool { return h.App == "failing" })
 	assert.Equal(t, 1, sc.stderr.lines(), sc.stderr.String())
@@ -140,7 +141,7 @@ func TestDegradedWhileTheFileCannotBeRead(t *testing.T) {
 	require.NoError(t, os.Chmod(s.log, 0o644))
 	sc.becomes(t, "open", func(h report) bool { return h.Status == "healthy" })
 	sc.prints(t, "one")
-	assert.Len(t, sc.stderr.messages("cannot be read"), 1)
+	sc.says(t, "cannot be read")
 }
 
 // All that can hang does: the app after accepting, stdout, and a client of /health
@@ -261,7 +262,7 @@ func TestGapIsCountedAndSaid(t *testing.T) {
 	second := s.start(t)
 	second.prints(t, "kept")
 	eventually(t, "a gap", func() bool { return second.metric(t, "gaps_total") == 1 })
-	assert.Len(t, second.stderr.messages("lines may be missing"), 1)
+	second.says(t, "lines may be missing")
 }
 
 // run itself, so that the race detector sees it: lines, probes and the drain at once.

@@ -45,23 +45,23 @@ func TestStdoutThatNobodyReadsIsWaitedFor(t *testing.T) {
 	sc.assertSmall(t)
 }
 
-// As Node.js does to a pipe that it shares.
+// As Node.js does to a pipe that it shares, while the sidecar runs.
 func TestStdoutMadeNonBlockingIsWaitedFor(t *testing.T) {
 	const lines = 20_000
 	s := newSite(t)
-	s.write(t, numbered(0, lines))
 	var shared int
 	sc := s.startPiped(t, func(cmd *exec.Cmd) {
 		var err error
 		shared, err = syscall.Dup(int(cmd.Stdout.(*os.File).Fd()))
 		require.NoError(t, err)
-		require.NoError(t, syscall.SetNonblock(shared, true))
 	})
 	sc.awaitServing(t)
+	require.NoError(t, syscall.SetNonblock(shared, true))
+	s.write(t, numbered(0, lines))
 	sc.isBlocked(t)
+	require.NoError(t, syscall.Close(shared)) // or the pipe would not end with the sidecar
 	sc.read()
 	sc.printsNumbered(t, lines)
-	require.NoError(t, syscall.Close(shared))
 	sc.stop(t)
 }
 
