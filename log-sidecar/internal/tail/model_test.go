@@ -261,7 +261,7 @@ func (m *model) reopen() {
 func (m *model) rename() {
 	if m.dated {
 		m.queue(func() {
-			m.afterATick() // nothing else tells which of two was first
+			m.afterATick() // else nothing tells which was first
 			require.NoError(m.t, os.Rename(m.path, m.oddName()))
 		}, m.late, m.reopen)
 		return
@@ -307,6 +307,7 @@ func (m *model) backup() {
 		return // so few bytes could be the same by chance
 	}
 	to := m.oddName()
+	afterATick(m.t, from) // else nothing tells which was made first
 	copyFile(m.t, from, to)
 	if m.random.IntN(2) == 0 { // cp -p
 		times := time.Unix(0, look(m.t, from).Modified)
@@ -352,6 +353,7 @@ func (m *model) copyTruncate() {
 		m.endLine()
 		content, err := os.ReadFile(m.path)
 		require.NoError(m.t, err)
+		m.afterATick() // else nothing tells which was made first
 		to, err := os.Create(m.path + ".1")
 		require.NoError(m.t, err)
 		half := m.random.IntN(len(content) + 1)
