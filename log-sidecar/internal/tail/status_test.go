@@ -113,3 +113,16 @@ func TestTheLagOfAFileThatWasLetGo(t *testing.T) {
 	})
 	assert.Zero(t, s.tailer.Status().Lag)
 }
+
+func TestLagOfAFileDeletedDuringTheFirstBatch(t *testing.T) {
+	s, w := newLog(t, 0)
+	w.some(5000)
+	lag := size(t, s.path)
+	unblock := s.sink.block()
+	s.run()
+	s.eventually("it waits", s.sink.blocked)
+	require.NoError(t, os.Remove(s.path))
+	assert.Equal(t, lag, s.tailer.Status().Lag)
+	unblock()
+	s.wantSoon(w.lines)
+}

@@ -354,6 +354,7 @@ func (t *Tailer) follow(f *file) error {
 			return t.fail(f, err)
 		}
 		f.open, f.trouble, f.ignored = opened, nil, false
+		t.publish() // its bytes count as lag from now on, deleted or not
 	}
 	err := t.catchUp(f)
 	if err == nil && f.twin == nil && !f.Live && f.listed {
