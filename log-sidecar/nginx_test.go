@@ -40,7 +40,7 @@ func everyRequestComesOutOnce(t *testing.T, logrotateConf string, pauseToRotate 
 	const clients, requests, rotations = 4, 500, 5
 	s := newSite(t)
 	dir := filepath.Dir(s.log)
-	here := strings.NewReplacer("/var/log/app", dir, "/run/nginx.pid", filepath.Join(dir, "nginx.pid"))
+	here := strings.NewReplacer("/var/log/nginx", dir, "/run/nginx.pid", filepath.Join(dir, "nginx.pid"))
 	url := startNginx(t, dir, here.Replace(readmeBlock(t, "nginx")))
 	s.set("APP_HEALTH_URL=" + url + "/healthz")
 	sc := s.start(t)
