@@ -64,8 +64,13 @@ const maxValue = 2048
 func appendString(dst []byte, s string) []byte {
 	if len(s) > maxValue {
 		cut := maxValue
-		for cut > maxValue-utf8.UTFMax && !utf8.RuneStart(s[cut]) {
-			cut--
+		for i := cut - 1; i > cut-utf8.UTFMax; i-- {
+			if utf8.RuneStart(s[i]) { // the last character that begins before the cut may end behind it
+				if _, size := utf8.DecodeRuneInString(s[i:]); i+size > cut {
+					cut = i
+				}
+				break
+			}
 		}
 		s = s[:cut] + "…"
 	}

@@ -81,7 +81,10 @@ func TestLongValueIsCutBetweenCharacters(t *testing.T) {
 		"abc" + strings.Repeat("🙂", maxValue):    "abc" + strings.Repeat("🙂", maxValue/4-1) + "…",
 		strings.Repeat("\u009b", maxValue):       strings.Repeat(`\u009b`, maxValue/2) + "…",
 		strings.Repeat("\x01", 100*maxValue):     strings.Repeat(`\u0001`, maxValue) + "…",
-		"a" + strings.Repeat("\x80", maxValue*2): "a" + strings.Repeat("\ufffd", maxValue-1-utf8.UTFMax) + "…",
+		"a" + strings.Repeat("\x80", maxValue*2): "a" + strings.Repeat("\ufffd", maxValue-1) + "…",
+
+		// A character before bytes that belong to none.
+		strings.Repeat("a", maxValue-5) + "ü" + strings.Repeat("\x80", 9): strings.Repeat("a", maxValue-5) + "ü" + strings.Repeat("\ufffd", 3) + "…",
 	} {
 		assert.Equal(t, `"`+want+`"`, string(appendString(nil, s)))
 	}
