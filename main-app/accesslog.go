@@ -64,11 +64,9 @@ const maxValue = 2048
 func appendString(dst []byte, s string) []byte {
 	if len(s) > maxValue {
 		cut := maxValue
-		for i := cut - 1; i > cut-utf8.UTFMax; i-- {
-			if utf8.RuneStart(s[i]) { // the last character that begins before the cut may end behind it
-				if _, size := utf8.DecodeRuneInString(s[i:]); i+size > cut {
-					cut = i
-				}
+		for i := cut; i > cut-utf8.UTFMax; i-- {
+			if utf8.RuneStart(s[i]) { // else these bytes belong to no character
+				cut = i
 				break
 			}
 		}
