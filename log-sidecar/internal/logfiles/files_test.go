@@ -57,14 +57,15 @@ func list(t *testing.T, path string) Listing {
 		assert.Equal(t, f.Path == path, f.Live, f.Path)
 		assert.True(t, !f.Live || i == len(listing.Files)-1, "the live one is last")
 		assert.True(t, l.Has(f.Name), f.Name)
-		size, err := l.Size(f)
-		require.NoError(t, err)
-		assert.Equal(t, f.Size, size)
 		opened, err := l.Open(f)
 		require.NoError(t, err)
-		now, err := Stat(opened)
-		require.NoError(t, err)
-		assert.True(t, now.Same(f))
+		for _, opened := range []*os.File{nil, opened} {
+			now, err := l.Again(f, opened)
+			require.NoError(t, err)
+			assert.True(t, now.Same(f))
+			assert.Equal(t, f.Path, now.Path)
+			assert.Equal(t, f.Live, now.Live)
+		}
 		require.NoError(t, opened.Close())
 	}
 	return listing
@@ -224,7 +225,7 @@ func TestReplacedFileIsNotOpened(t *testing.T) {
 				require.NoError(t, test.replace(f.Path))
 				_, err := l.Open(f)
 				require.ErrorIs(t, err, ErrMoved)
-				_, err = l.Size(f)
+				_, err = l.Again(f, nil)
 				require.ErrorIs(t, err, ErrMoved)
 			})
 		}

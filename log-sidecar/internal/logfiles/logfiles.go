@@ -88,16 +88,18 @@ type Listing struct {
 }
 
 // List lists the files of the log. A rotation renames several files one after another, so
-// it reads the directory until two readings agree, but at most so many times.
-func (l *Log) List(readings int) Listing {
-	listing, before := l.scan()
-	for range readings - 1 {
-		var sum uint64
-		listing, sum = l.scan()
-		if listing.Stable = sum == before; listing.Stable {
+// each reading of the directory but the last is followed by another, to see whether they
+// agree; there are at most so many.
+func (l *Log) List(readings int) (listing Listing) {
+	for left := readings - 1; !listing.Stable; left-- {
+		files := listing.Files[:0]
+		listing = Listing{}
+		sum := l.scan(&listing, func(f *File) { files = append(files, *f) })
+		listing.Files = files
+		if left <= 0 {
 			break
 		}
-		before = sum
+		listing.Stable = sum == l.scan(&Listing{}, func(*File) {})
 	}
 	sortOldestFirst(listing.Files)
 	return listing
@@ -105,40 +107,38 @@ func (l *Log) List(readings int) Listing {
 
 var seed = maphash.MakeSeed()
 
-// scan lists the files once, in no order, with a checksum of their names and identities.
-func (l *Log) scan() (listing Listing, sum uint64) {
+// scan passes the files to found, once, in no order, and returns a checksum of their names
+// and identities.
+func (l *Log) scan(listing *Listing, found func(*File)) (sum uint64) {
 	listing.Complete = true
 	seen := map[ID]bool{}
+	pass := func(f *File) {
+		if seen[f.ID] { // it has several names
+			return
+		}
+		seen[f.ID] = true
+		sum += maphash.Comparable(seed, struct { // a sum does not depend on the order
+			path string
+			id   ID
+		}{f.Path, f.ID})
+		found(f)
+	}
 	live, err := l.Live()
 	switch {
 	case err == nil:
-		seen[live.ID] = true
-		listing.Files = append(listing.Files, live)
+		pass(&live)
 	case !errors.Is(err, fs.ErrNotExist):
 		listing.Troubles = append(listing.Troubles, err)
 	}
 	for _, dir := range l.places() {
-		err := l.readDir(dir.path, dir.base, func(f File) {
-			if !seen[f.ID] { // else it has several names
-				seen[f.ID] = true
-				listing.Files = append(listing.Files, f)
-			}
-		})
-		if err != nil {
+		if err := l.readDir(dir.path, dir.base, pass); err != nil {
 			listing.Complete = false
 			if !errors.Is(err, fs.ErrNotExist) {
 				listing.Troubles = append(listing.Troubles, fmt.Errorf("list the rotated files: %w", err))
 			}
 		}
 	}
-	for i := range listing.Files { // a sum does not depend on the order
-		f := &listing.Files[i]
-		sum += maphash.Comparable(seed, struct {
-			path string
-			id   ID
-		}{f.Path, f.ID})
-	}
-	return listing, sum
+	return sum
 }
 
 // A place is a directory in which the log's files are, and the name they are made of.
@@ -189,7 +189,7 @@ func (l *Log) Has(name string) bool {
 
 // readDir passes the rotated files in dir to found, without holding all names at once:
 // a directory may have any number of other files.
-func (l *Log) readDir(dir, base string, found func(File)) error {
+func (l *Log) readDir(dir, base string, found func(*File)) error {
 	l.Step()
 	d, err := os.Open(dir)
 	if err != nil {
@@ -215,7 +215,7 @@ func (l *Log) readDir(dir, base string, found func(File)) error {
 				continue
 			}
 			f.Path, f.Name, f.suffix = dir+name, name, suffix
-			found(f)
+			found(&f)
 		}
 		if errors.Is(err, io.EOF) {
 			return trouble
@@ -281,13 +281,18 @@ func (l *Log) Open(f *File) (*os.File, error) {
 	return opened, nil
 }
 
-// Size returns the present size of f, which is not open. It returns ErrMoved if f no
-// longer has its name.
-func (l *Log) Size(f *File) (int64, error) {
+// Again looks at f again, which is open as opened or, where that is nil, still has its name:
+// else it returns ErrMoved.
+func (l *Log) Again(f *File, opened *os.File) (now File, err error) {
 	l.Step()
-	now, err := stat(f.Path, f.Live)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && (now.ID != f.ID || !now.mode.IsRegular()) {
-		return 0, ErrMoved
+	if opened != nil {
+		now, err = Stat(opened)
+	} else {
+		now, err = stat(f.Path, f.Live)
+		if errors.Is(err, fs.ErrNotExist) || err == nil && (now.ID != f.ID || !now.mode.IsRegular()) {
+			err = ErrMoved
+		}
 	}
-	return now.Size, err
+	now.Path, now.Name, now.Live = f.Path, f.Name, f.Live
+	return now, err
 }

@@ -4,18 +4,17 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"os"
 
 	"sidecar.example/log-sidecar/internal/logfiles"
 	"sidecar.example/log-sidecar/internal/position"
 )
 
-// Whether a file that was not known is a copy of another is for its content to tell. Where
-// the times of the two show that it was made as a copy, a few bytes are enough; otherwise
-// they must be such as no two files have by chance.
+// Whether a file is a copy of another is for its content to tell. Where the times of the
+// two show that it was made as a copy, a few bytes are enough; otherwise they must be such
+// as no two files have by chance.
 
-// madeBeside reports whether f, which is not known, was made beside the file of, and so is
-// not what an app began after of was rotated: then its creation would come last.
+// madeBeside reports whether f was made beside the file of, and so is not what an app began
+// after of was rotated: then its creation would come last.
 func madeBeside(f, of *logfiles.File) bool {
 	switch {
 	case f.Born == 0: // not known on this file system
@@ -35,22 +34,25 @@ func madeAfter(f, of *logfiles.File) bool {
 	return f.Born > f.Modified && of.Born != 0 && of.Born < f.Born
 }
 
+// mayBeCopy reports whether f may be behind a file that it is a copy of: it has gone on
+// where another one was, or nothing of it is printed.
+func (f *file) mayBeCopy() bool { return f.at.Copy || f.at.Offset == 0 }
+
 // inherit has f go on where a file that has gone ended, if it is a copy of that: a
 // copytruncate copy, a log that was moved to a new volume. All do so before any is printed:
 // of two that begin alike, one may be a copy of the other.
-func (t *Tailer) inherit(f *file) error {
-	if f.limit <= 0 || len(t.gone) == 0 || !t.mayBeCopy(f) {
+func (r *registry) inherit(f *file) error {
+	if f.limit <= 0 || len(r.gone) == 0 || !f.mayBeCopy() {
 		return nil
 	}
-	_, err := t.peek(f, func(content io.ReaderAt) (bool, error) {
+	_, err := r.peek(f, func(content io.ReaderAt) (bool, error) {
 		head, err := headOf(content, f.limit)
-		for i := 0; i < len(t.gone) && err == nil; i++ {
-			g := &t.gone[i]
+		for i := 0; i < len(r.gone) && err == nil; i++ {
+			g := &r.gone[i]
 			sure := f.at.Copy && g.at.Copy || g.file != nil && madeBeside(&f.File, g.file)
 			var ok bool
-			if ok, err = t.take(f, content, head, &g.at, sure); ok {
+			if ok, err = r.take(f, content, head, &g.at, sure); ok {
 				g.found = true
-				t.isCopy(&g.at)
 			}
 		}
 		return true, err
@@ -58,85 +60,175 @@ func (t *Tailer) inherit(f *file) error {
 	return err
 }
 
-// mayBeCopy reports whether f may be a copy, and be behind the file that it is a copy of.
-func (t *Tailer) mayBeCopy(f *file) bool {
-	return f.at.Copy || f.at.Offset == 0 && (t.listed || !f.Live)
-}
-
-// headOf returns the first bytes of a file that is limit long, up to the Window.
-func headOf(content io.ReaderAt, limit int64) ([]byte, error) {
-	head := make([]byte, min(limit, position.Window))
-	n, err := content.ReadAt(head, 0)
-	if errors.Is(err, io.EOF) {
-		err = nil
-	}
-	return head[:n], err
-}
-
-// adopt has f go on where another file has been printed to, if it is a copy of that: a
-// grown copy that has replaced the log, a backup. It is called before each read, because
-// either may be read meanwhile.
-func (t *Tailer) adopt(f *file) error {
-	if f.limit == 0 || !t.mayBeCopy(f) {
+// adopt has f go on where the files that it is a copy of have been printed to, such as one
+// that it has replaced, and has it wait for its original where that is not printed as far.
+// It is called before each read, because any of them may be read meanwhile.
+func (r *registry) adopt(f *file) error {
+	f.twin = nil
+	if f.limit <= f.at.Offset {
 		return nil
 	}
 	head, err := headOf(f.open, f.limit)
 	if err != nil {
 		return err
 	}
-	for _, g := range t.files {
-		if g == f {
+	for _, g := range r.files {
+		sure, related := kinship(f, g)
+		if !related || !f.mayBeCopy() || !sure && f.at.Offset > 0 {
 			continue
 		}
-		beside := madeBeside(&f.File, &g.File)
-		if f.Live && g.listed && !g.Live && !beside {
-			continue // the app began it when the other one had been rotated
-		}
-		isNew := f.at.Offset == 0
-		sure := f.at.Copy && g.at.Copy || isNew && beside && (!f.Live || !g.listed)
-		ok := false
-		switch {
-		case g.at.Offset > f.limit && !f.Live: // f is only being made, or g has grown since
-			if sure || isNew && len(head) == position.Window && g.at.MayBeHeldBy(head) {
-				ok, err = t.takePart(f, g, head, sure)
-			}
-		case sure || isNew:
-			ok, err = t.take(f, f.open, head, &g.at, sure)
-			if err == nil && !ok && beside && f.Live && !g.listed && f.at.Offset == 0 {
-				err = t.takeCommon(f, g)
-			}
+		ok, err := r.take(f, f.open, head, &g.at.Position, sure)
+		if err == nil && !ok && sure && f.Live && f.at.Offset == 0 {
+			err = r.takeCommon(f, g)
 		}
 		if err != nil {
 			return err
 		}
-		if ok {
-			t.isCopy(&g.at)
+	}
+	if f.Live {
+		return nil // a rotated file is the copy
+	}
+	for _, g := range r.files {
+		if err := r.leave(f, g, head); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
+// kinship tells whether f may be a copy of g at all, and whether that is sure but for the
+// content.
+func kinship(f, g *file) (sure, related bool) {
+	beside := madeBeside(&f.File, &g.File)
+	if g == f || f.Live && g.listed && !g.Live && !beside {
+		return false, false // the app began f when g had been rotated
+	}
+	return f.at.Copy && g.at.Copy || beside && (!f.Live || !g.listed), true
+}
+
+// leave has f, a rotated file, leave to g what that has as well: what is printed of it needs
+// no printing, and for the rest f waits if it is the copy. That comes where it belongs in
+// the order, whatever the copy's times are.
+func (r *registry) leave(f, g *file, head []byte) error {
+	sure, related := kinship(f, g)
+	end := f.limit
+	isPrinted := g.at.Offset > end // f is only being made, or g has grown since
+	switch {
+	case !related:
+		return nil
+	case isPrinted:
+		if !f.mayBeCopy() || !sure && (f.at.Offset > 0 || len(head) < position.Window || !g.at.MayBeHeldBy(head)) {
+			return nil
+		}
+	case f.twin != nil || g.twin != nil || !madeBeside(&f.File, &g.File) && !madeAfter(&f.File, &g.File):
+		return nil // where nothing tells which of the two is the copy, they come in their order
+	default:
+		end = min(end, g.Size) // one may have been written to since the other was measured
+	}
+	end, err := lastLineEnd(f.open, end)
+	if err != nil || end <= f.at.Offset {
+		return err
+	}
+	at, shared, err := r.shared(f, g, end, sure)
+	switch {
+	case err != nil:
+		return err
+	case isPrinted && !r.isHeldBy(&g.at.Position, g):
+		r.lose(g) // it was truncated: then f is complete by now, and what g has now is not printed
+		return errAgain
+	case shared && isPrinted:
+		r.move(f, &at)
+		r.isCopy(&g.at.Position)
+	case shared:
+		f.twin = g
+	}
+	return nil
+}
+
+// shared reports whether g has what f has up to end, so that f, unless it is sure, must be a
+// copy. It returns the position there.
+func (r *registry) shared(f, g *file, end int64, sure bool) (at position.Position, ok bool, err error) {
+	if at, err = position.At(f.open, end); err != nil {
+		return at, false, err
+	}
+	if !sure {
+		if ok, err = at.Proves(f.open); err != nil || !ok {
+			return at, false, err
+		}
+	}
+	ok, err = r.peek(g, at.IsHeldBy)
+	return at, ok, err
+}
+
+// leaveRest leaves the line that f ends within to another file that has all that f has,
+// where it may be finished, if there is one.
+func (r *registry) leaveRest(f *file) error {
+	for _, g := range r.files {
+		sure, related := kinship(f, g)
+		if !related || g.twin != nil || g.Size < f.limit || !sure && !madeAfter(&f.File, &g.File) {
+			continue
+		}
+		_, ok, err := r.shared(f, g, f.limit, sure)
+		if err != nil {
+			return err
+		}
+		if ok {
+			f.twin = g
+			return nil
+		}
+	}
+	return nil
+}
+
+// giveBack gives the other files back what they left to f.
+func (r *registry) giveBack(f *file) {
+	for _, other := range r.files {
+		if other.twin == f {
+			other.twin, other.rest = nil, false
+		}
+	}
+}
+
+// take moves f, which begins with head, forward to at, a position in another file, if f
+// has the content for that. Unless it is sure that f is a copy, the content must prove it.
+func (r *registry) take(f *file, content io.ReaderAt, head []byte, at *position.Position, sure bool) (bool, error) {
+	if at.Offset <= f.at.Offset || at.Offset > f.limit || !sure && at.Offset < position.Proof || !at.MayBeHeldBy(head) {
+		return false, nil
+	}
+	r.log.Step()
+	ok, err := at.IsHeldBy(content)
+	if err == nil && ok && !sure {
+		ok, err = at.Proves(content)
+	}
+	if err != nil || !ok {
+		return false, err
+	}
+	r.move(f, at)
+	r.isCopy(at)
+	return true, nil
+}
+
 // takeCommon moves f to the first line in which it differs from g, which it has replaced:
 // somebody has edited the log (sed -i).
-func (t *Tailer) takeCommon(f, g *file) error {
+func (r *registry) takeCommon(f, g *file) error {
 	var a, b [4096]byte
 	var common int64
 	for at, end := int64(0), min(f.limit, g.at.Offset); at < end; at += int64(len(a)) {
 		n := min(end-at, int64(len(a)))
-		t.log.Step()
-		x, err := pread(f.open, a[:n], at)
+		r.log.Step()
+		x, err := readAt(f.open, a[:n], at)
 		if err != nil {
 			return err
 		}
-		y, err := pread(g.open, b[:n], at)
+		y, err := readAt(g.open, b[:n], at)
 		if err != nil {
 			return err
 		}
 		same := 0
-		for same < min(x, y) && a[same] == b[same] {
+		for same < min(len(x), len(y)) && x[same] == y[same] {
 			same++
 		}
-		if line := bytes.LastIndexByte(a[:same], '\n'); line >= 0 {
+		if line := bytes.LastIndexByte(x[:same], '\n'); line >= 0 {
 			common = at + int64(line) + 1
 		}
 		if same < int(n) {
@@ -148,42 +240,32 @@ func (t *Tailer) takeCommon(f, g *file) error {
 	}
 	at, err := position.At(f.open, common)
 	if err == nil {
-		t.move(f, &at)
+		r.move(f, &at)
 	}
 	return err
 }
 
-// takePart moves f to the end of its last line, if g, which is longer, has the same content
-// up to there.
-func (t *Tailer) takePart(f, g *file, head []byte, sure bool) (bool, error) {
-	end, err := lastLineEnd(f.open, f.limit)
-	if err != nil || end <= f.at.Offset {
-		return false, err
-	}
-	var at position.Position
-	held, err := t.peek(g, func(content io.ReaderAt) (held bool, err error) {
-		if at, err = position.At(content, end); err != nil {
-			return false, err
-		}
-		return g.at.IsHeldBy(content)
-	})
-	if err != nil {
-		return false, err
-	}
-	if !held && at.Offset > 0 {
-		t.lose(g) // it was truncated: then f is complete by now
-		return false, errAgain
-	}
-	return t.take(f, f.open, head, &at, sure)
+// move has f go on at a position that another file has, too.
+func (r *registry) move(f *file, at *position.Position) {
+	f.at.ID = f.ID
+	f.at.Offset, f.at.Head, f.at.Tail, f.at.Split = at.Offset, at.Head, at.Tail, at.Split
+	f.at.NULs = 0
+	r.isCopy(&f.at.Position)
 }
 
-// peek calls look with g, which may not be open. It reports what look does, and false
-// where g cannot be read: that trouble is told where g is followed.
-func (t *Tailer) peek(g *file, look func(io.ReaderAt) (bool, error)) (bool, error) {
-	opened := g.open
+// isCopy remembers that another file has the same content.
+func (r *registry) isCopy(at *position.Position) {
+	at.Copy = true
+	r.save(at)
+}
+
+// peek calls look with f, which may not be open. It reports what look does, and false
+// where f cannot be read: that trouble is told where f is followed.
+func (r *registry) peek(f *file, look func(io.ReaderAt) (bool, error)) (bool, error) {
+	opened := f.open
 	if opened == nil {
 		var err error
-		if opened, err = t.log.Open(&g.File); errors.Is(err, logfiles.ErrMoved) {
+		if opened, err = r.log.Open(&f.File); errors.Is(err, logfiles.ErrMoved) {
 			return false, errAgain
 		} else if err != nil {
 			return false, nil //nolint:nilerr // see above
@@ -194,116 +276,38 @@ func (t *Tailer) peek(g *file, look func(io.ReaderAt) (bool, error)) (bool, erro
 	return ok && err == nil, nil
 }
 
+// isHeldBy reports whether f holds the position. A file that cannot be read now is trusted:
+// what it holds is checked again when it is read.
+func (r *registry) isHeldBy(at *position.Position, f *file) bool {
+	differs, _ := r.peek(f, func(content io.ReaderAt) (bool, error) {
+		held, err := at.IsHeldBy(content)
+		return !held, err
+	})
+	return !differs
+}
+
+// headOf returns the first bytes of a file that is limit long, up to the Window.
+func headOf(content io.ReaderAt, limit int64) ([]byte, error) {
+	return readAt(content, make([]byte, min(limit, position.Window)), 0)
+}
+
 // lastLineEnd returns where the last line that ends before offset ends in f, or 0 if that
 // is far away.
-func lastLineEnd(f *os.File, offset int64) (int64, error) {
+func lastLineEnd(f io.ReaderAt, offset int64) (int64, error) {
 	var buf [4096]byte
 	start := max(0, offset-int64(len(buf)))
-	n, err := pread(f, buf[:offset-start], start)
-	if end := bytes.LastIndexByte(buf[:n], '\n'); end >= 0 {
+	data, err := readAt(f, buf[:offset-start], start)
+	if end := bytes.LastIndexByte(data, '\n'); end >= 0 {
 		return start + int64(end) + 1, err
 	}
 	return 0, err
 }
 
-// take moves f, which begins with head, forward to at, a position in another file, if f
-// has the content for that. Unless it is sure that f is a copy, the content must prove it.
-func (t *Tailer) take(f *file, content io.ReaderAt, head []byte, at *position.Position, sure bool) (bool, error) {
-	if at.Offset <= f.at.Offset || at.Offset > f.limit || !sure && at.Offset < position.Proof || !at.MayBeHeldBy(head) {
-		return false, nil
+// readAt reads into buf, or less at the end of the file.
+func readAt(f io.ReaderAt, buf []byte, offset int64) ([]byte, error) {
+	n, err := f.ReadAt(buf, offset)
+	if errors.Is(err, io.EOF) {
+		err = nil
 	}
-	t.log.Step()
-	ok, err := at.IsHeldBy(content)
-	if err == nil && ok && !sure {
-		ok, err = at.Proves(content)
-	}
-	if err != nil || !ok {
-		return false, err
-	}
-	t.move(f, at)
-	return true, nil
-}
-
-// move has f go on at a position that another file has, too.
-func (t *Tailer) move(f *file, at *position.Position) {
-	f.at.ID = f.ID
-	f.at.Offset, f.at.Head, f.at.Tail, f.at.Split = at.Offset, at.Head, at.Tail, at.Split
-	f.nuls = 0
-	t.isCopy(&f.at)
-}
-
-// isCopy remembers that another file has the same content.
-func (t *Tailer) isCopy(at *position.Position) {
-	at.Copy = true
-	t.save(at)
-}
-
-// waits reports whether f, a copy, has lines that are not printed, but will be when its
-// original is read: that comes where it belongs in the order, whatever the copy's times are.
-func (t *Tailer) waits(f *file) (bool, error) {
-	for _, g := range t.files {
-		// One of the two may have been written to since the other was measured.
-		n := min(f.limit, g.Size)
-		if n <= f.at.Offset || !madeBeside(&f.File, &g.File) && !madeAfter(&f.File, &g.File) {
-			continue // where nothing tells which of the two is the copy, they come in their order
-		}
-		twin, err := t.isTwin(f, g, n)
-		if err != nil {
-			return false, err
-		}
-		if twin {
-			end, err := lastLineEnd(f.open, n)
-			if end > f.at.Offset {
-				f.twin = g
-			}
-			return f.twin != nil, err
-		}
-	}
-	return false, nil
-}
-
-// leaveToTwin leaves the line that f ends within to another file that has all that f has,
-// where it may be finished, if there is one.
-func (t *Tailer) leaveToTwin(f *file) error {
-	for _, g := range t.files {
-		if g.Size < f.limit {
-			continue
-		}
-		twin, err := t.isTwin(f, g, f.limit)
-		if err != nil {
-			return err
-		}
-		if twin {
-			f.twin = g
-			return nil
-		}
-	}
-	return nil
-}
-
-// giveBack gives the other files back what they left to f.
-func (t *Tailer) giveBack(f *file) {
-	for _, other := range t.files {
-		if other.twin == f {
-			other.twin, other.rest = nil, nil
-		}
-	}
-}
-
-// isTwin reports whether f is a copy of g, and both have the same content up to offset.
-func (t *Tailer) isTwin(f, g *file, offset int64) (bool, error) {
-	sure := f.at.Copy && g.at.Copy || madeBeside(&f.File, &g.File)
-	if g == f || g.twin != nil || !sure && !madeAfter(&f.File, &g.File) {
-		return false, nil
-	}
-	mine, err := position.At(f.open, offset)
-	if err != nil {
-		return false, err
-	}
-	if !sure {
-		if ok, err := mine.Proves(f.open); err != nil || !ok {
-			return false, err
-		}
-	}
-	return t.peek(g, mine.IsHeldBy)
+	return buf[:n], err
 }

@@ -39,6 +39,38 @@ func TestMadeBeside(t *testing.T) {
 	}
 }
 
+func TestKinship(t *testing.T) {
+	made := func(live, listed bool, born int64, copied bool) *file {
+		f := &file{File: logfiles.File{Live: live, Born: born, Changed: 10}, listed: listed}
+		f.at.Copy = copied
+		return f
+	}
+	const live, listed, copied = true, true, true
+	for _, test := range []struct {
+		name          string
+		f, g          *file
+		sure, related bool
+	}{
+		{"two rotated files", made(!live, listed, 1, !copied), made(!live, listed, 2, !copied), false, true},
+		{"two copies", made(!live, listed, 1, copied), made(!live, listed, 2, copied), true, true},
+		{"a copy, and a file that is none", made(!live, listed, 1, copied), made(!live, listed, 2, !copied), false, true},
+		{"a rotated file younger than the live one", made(!live, listed, 3, !copied), made(live, listed, 2, !copied), true, true},
+		{"a rotated file older than the live one", made(!live, listed, 1, !copied), made(live, listed, 2, !copied), false, true},
+		{"begun after the rotation", made(live, listed, 20, !copied), made(!live, listed, 2, !copied), false, false},
+		{"begun after the rotation, and copied since", made(live, listed, 20, copied), made(!live, listed, 2, copied), false, false},
+		{"begun after the deletion", made(live, listed, 20, !copied), made(!live, !listed, 2, !copied), false, true},
+		{"there before the rotation", made(live, listed, 5, !copied), made(!live, listed, 2, !copied), false, true},
+		{"there before the deletion: it has replaced the log", made(live, listed, 5, !copied), made(!live, !listed, 2, !copied), true, true},
+	} {
+		sure, related := kinship(test.f, test.g)
+		assert.Equal(t, test.sure, sure, "%s: sure", test.name)
+		assert.Equal(t, test.related, related, "%s: related", test.name)
+	}
+	f := made(!live, listed, 3, !copied)
+	_, related := kinship(f, f)
+	assert.False(t, related, "itself")
+}
+
 // What the model found: copies and rotations of one log between two looks.
 func TestCopiesAmongRotations(t *testing.T) {
 	for name, scene := range map[string]func(*site, *writer){
@@ -77,6 +109,14 @@ func TestCopiesAmongRotations(t *testing.T) {
 			w.some(10)
 			w.rotate()
 			w.some(10)
+		},
+		"a backup is made of what the log has after it was truncated": func(s *site, w *writer) {
+			w.some(20)
+			s.look()
+			w.copyTruncate()
+			w.some(10)
+			afterATick(t, s.path) // else nothing tells which was made first
+			copyFile(t, s.path, s.path+"-backup")
 		},
 		"the log stands between its copy and a backup of that": func(s *site, w *writer) {
 			w.some(10)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"sidecar.example/log-sidecar/internal/lines"
 	"sidecar.example/log-sidecar/internal/logfiles"
 )
 
@@ -26,7 +27,7 @@ const (
 // the writer has ended. Where these cannot be sure, the log must also have been quiet for
 // a while.
 func (t *Tailer) drain() error {
-	t.draining, t.size, t.buf = true, drainSize, nil
+	t.reader.Hurry()
 	began := time.Now()
 	held := false // somebody was seen to have the log open for writing
 	for {
@@ -43,7 +44,7 @@ func (t *Tailer) drain() error {
 				return err
 			}
 			if n == 0 && !t.unfinished() {
-				if err := t.finishLive(); !errors.Is(err, errAgain) && !errors.Is(err, errTruncated) {
+				if err := t.finishLive(); !errors.Is(err, errAgain) && !errors.Is(err, lines.ErrTruncated) {
 					return err
 				}
 			}
@@ -59,7 +60,7 @@ func (t *Tailer) drain() error {
 // unfinished reports whether a file is left that is not printed: a rotated one that may be
 // written to, or one that cannot be read.
 func (t *Tailer) unfinished() bool {
-	return t.retry == movingPause || slices.ContainsFunc(t.files, func(f *file) bool {
+	return t.stale || slices.ContainsFunc(t.files, func(f *file) bool {
 		return f.trouble != nil || f.open != nil && !f.Live && (f.listed || t.live() != nil)
 	})
 }
@@ -128,7 +129,8 @@ func (t *Tailer) finishLive() error {
 			return err
 		}
 		f.limit = end.Size
-		if _, err := t.printUnterminated(f); err != nil {
+		at := f.at
+		if err := t.printRest(f, &at); err != nil {
 			return err
 		}
 	}

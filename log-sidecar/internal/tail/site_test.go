@@ -164,7 +164,7 @@ func (s *site) look() {
 		s.tailer.stale = true
 		n, err := s.tailer.look()
 		require.NoError(s.t, err)
-		if still++; n > 0 {
+		if still++; n > 0 || s.tailer.stale {
 			still = 0
 		}
 	}

@@ -5,21 +5,17 @@ import (
 	"slices"
 	"time"
 
+	"sidecar.example/log-sidecar/internal/lines"
 	"sidecar.example/log-sidecar/internal/logfiles"
 )
 
 // Status is a snapshot of a Tailer.
 type Status struct {
-	Lines       int64 // printed; a line in pieces counts once
-	Bytes       int64 // printed, of the log
-	Lag         int64 // bytes in the log that are not printed yet
-	Rotations   int64 // files printed to their end that are not the live one any more
-	Truncations int64
-	SplitLines  int64 // lines longer than MaxLineBytes
-	Gaps        int64 // files that went before they were printed to their end
-	GapBytes    int64 // bytes in those, as far as known
+	lines.Printed
+	Lost
+	Lag       int64 // bytes in the log that are not printed yet
+	Rotations int64 // files printed to their end that are not the live one any more
 
-	LastLine time.Time // when the last line was printed; zero: none yet
 	LastLook time.Time // when a look was last completed, or a batch printed
 	Polling  bool      // file events are unavailable
 	File     string    // the live file: missing, open or failing
@@ -50,8 +46,11 @@ const maxTroubles = 10
 // report tells what this look has found wrong, and publishes the status.
 func (t *Tailer) report() {
 	s := &t.status
-	s.Troubles, s.Held, s.Followed = slices.Clone(t.troubles), nil, 0
-	changed := t.listed // files that have gone are not at rest any more
+	s.Troubles, s.Held, s.Followed = nil, nil, 0
+	for _, err := range t.troubles {
+		s.Troubles = append(s.Troubles, err.Error())
+	}
+	atRest, changed := 0, false
 	for _, f := range t.files {
 		switch {
 		case f.trouble != nil:
@@ -59,10 +58,11 @@ func (t *Tailer) report() {
 		case f.open != nil:
 			s.Followed++
 		}
-		if f.open == nil && s.atRest[f.ID] != f.printed() {
-			changed = true
+		if f.open == nil {
+			atRest++
+			changed = changed || s.atRest[f.ID] != f.printed()
 		}
-		if !f.held.IsZero() {
+		if !f.held.IsZero() && !f.Live {
 			s.Held = append(s.Held, f.Name)
 		}
 	}
@@ -77,8 +77,8 @@ func (t *Tailer) report() {
 	if t.said = s.Troubles; len(t.said) > 0 {
 		t.comeBack(t.cfg.PollInterval)
 	}
-	if changed {
-		s.atRest = make(map[logfiles.ID]int64, len(t.files)) // who was given the old one may read it still
+	if changed || len(s.atRest) != atRest {
+		s.atRest = make(map[logfiles.ID]int64, atRest) // who was given the old one may read it still
 		for _, f := range t.files {
 			if f.open == nil {
 				s.atRest[f.ID] = f.printed()
@@ -91,6 +91,7 @@ func (t *Tailer) report() {
 // publish makes a copy of the status known to other goroutines.
 func (t *Tailer) publish() {
 	s := t.status
+	s.Printed, s.Lost = t.reader.Printed, t.lost
 	switch live := t.live(); {
 	case live != nil && live.trouble == nil:
 		s.File = atEnd
@@ -102,7 +103,7 @@ func (t *Tailer) publish() {
 	s.opened = make(map[logfiles.ID]progress, s.Followed+1)
 	for _, f := range t.files {
 		if f.open != nil {
-			s.opened[f.ID] = progress{f.start(), f.open}
+			s.opened[f.ID] = progress{f.at.Next(), f.open}
 		}
 	}
 	t.snapshot.Store(&s)
@@ -156,13 +157,6 @@ func (s *Status) lag(files []logfiles.File) (lag int64) {
 		}
 	}
 	return lag
-}
-
-func btoi(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 // LongestWait returns the longest time that the loop sleeps if nothing happens.

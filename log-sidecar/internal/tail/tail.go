@@ -12,7 +12,6 @@
 package tail
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -22,22 +21,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sidecar.example/log-sidecar/internal/lines"
 	"sidecar.example/log-sidecar/internal/logfiles"
 	"sidecar.example/log-sidecar/internal/position"
 	"sidecar.example/log-sidecar/internal/wake"
 )
-
-// A Sink receives lines, in order, from one goroutine. The slices are valid only until
-// the call returns. A Sink may block; the file is the buffer then.
-type Sink interface {
-	// Line receives a line, never empty, without its newline.
-	Line(line []byte)
-	// Piece receives a part of a line that is longer than MaxLineBytes.
-	Piece(piece []byte, last bool)
-	// Flush returns once everything received is printed. What is received between two
-	// calls is one batch: after a kill, at most one batch is printed again.
-	Flush() error
-}
 
 // Config configures a Tailer. StateDir may be empty and Ended nil; the rest is required.
 type Config struct {
@@ -45,7 +33,7 @@ type Config struct {
 	StateDir     string        // directory of the positions; empty keeps none
 	MaxLineBytes int           // longer lines go to the sink in pieces
 	PollInterval time.Duration // how often to look while file events are unavailable
-	Sink         Sink
+	Sink         lines.Sink
 	Log          *slog.Logger
 
 	// Ended is asked during the drain whether the program that writes the log has ended,
@@ -58,13 +46,6 @@ const (
 	// are available. These looks catch changes whose events were lost.
 	restTicks = 5
 
-	// maxPause is the longest pause between two looks while lines keep coming. The cost
-	// of following a live file is not its lines but the wake-ups: a round of event, read,
-	// write and sleep takes some 200 microseconds of CPU however little it moves. So the
-	// first line after a silence is printed at once, and while more keep coming the
-	// pauses between rounds grow, up to this one.
-	maxPause = 37 * time.Millisecond
-
 	// quietFor is how long a rotated file must have been quiet before it is put to rest, if
 	// the kernel does not say whether anybody can still write to it.
 	quietFor = 5 * time.Second
@@ -76,45 +57,35 @@ const (
 	// found.
 	maxMoving = time.Second
 
-	// movingPause gives a rotation in progress time to finish.
+	// movingPause is how long to wait before looking again where something has changed
+	// meanwhile. It gives a rotation in progress time to finish.
 	movingPause = 5 * time.Millisecond
+)
 
-	// maxGone is how many positions are kept of files that are gone. They may come back: a
-	// symbolic link is switched back, a volume is mounted again, a backup is restored.
-	maxGone = 256
+var (
+	// errAgain: something has changed meanwhile, list the files and look again.
+	errAgain = errors.New("look again")
+	// errAborted is returned for a drain that was cut short.
+	errAborted = errors.New("drain was cut short")
 )
 
 // A Tailer follows one log.
 type Tailer struct {
 	cfg       Config
-	log       *logfiles.Log
-	store     *position.Store
+	reader    *lines.Reader
 	snapshot  atomic.Pointer[Status]
 	measuring sync.Mutex                 // held while the lag is measured
 	waker     atomic.Pointer[wake.Waker] // nil before Run
 
 	// owned by the goroutine in Run
-	files    []*file       // of the log, oldest first; the live one, if there is one, is last
-	gone     []goneFile    // files of which only the position is left, oldest first
-	order    int64         // of the newest file
-	stale    bool          // the directory may have changed since it was listed
-	listed   bool          // this look has listed it
-	complete bool          // all of it was listed, at least once
-	moving   time.Time     // since when files have been renamed without a pause; zero: they are not
-	retry    time.Duration // look again after this even without an event; 0: no hurry
-	abort    context.Context
-	draining bool
-	quiet    time.Duration // drainQuiet; tests have less time
-
-	status   Status   // published as a copy
-	troubles []string // of the directory, when it was last listed
-	said     []string // the troubles that were logged last
-	unsaved  bool     // the last save failed
-	lines    int64    // handed to the sink since the last Flush
-
-	buf    []byte // the bytes before a start, and those after it
-	before int    // how many of those before
-	size   int    // of a batch
+	registry
+	status Status
+	said   []string      // the troubles that were logged last
+	stale  bool          // the directory may have changed since it was listed
+	moving time.Time     // since when files have been renamed without a pause; zero: they are not
+	retry  time.Duration // look again after this even without an event; 0: no hurry
+	abort  context.Context
+	quiet  time.Duration // drainQuiet; tests have less time
 }
 
 // New returns a Tailer that continues from the positions in cfg.StateDir. It fails only
@@ -124,7 +95,6 @@ func New(cfg Config) (*Tailer, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Tailer{cfg: cfg, log: logfiles.New(cfg.Path), store: store, stale: true, abort: context.Background(), size: readSize, quiet: drainQuiet}
 	if loaded.SetAside != "" {
 		cfg.Log.Warn("the state is of another version, or damaged: lines may be printed again", "kept", loaded.SetAside)
 	}
@@ -134,14 +104,21 @@ func New(cfg Config) (*Tailer, error) {
 	if loaded.OtherLog && len(loaded.Positions) > 0 {
 		cfg.Log.Warn("the state is of another log: only files that were printed already go on where they were", "path", cfg.Path)
 	}
-	t.status.atRest = map[logfiles.ID]int64{}
-	slices.SortFunc(loaded.Positions, func(a, b position.Position) int { return cmp.Compare(a.Order, b.Order) })
-	for _, at := range loaded.Positions {
-		t.order = max(t.order, at.Order)
-		t.gone = append(t.gone, goneFile{at: at, expected: !loaded.OtherLog && !at.Done})
-		t.status.atRest[at.ID] = at.Offset
+	log := logfiles.New(cfg.Path)
+	t := &Tailer{
+		cfg:      cfg,
+		reader:   lines.NewReader(cfg.Sink, cfg.MaxLineBytes, log.Step),
+		registry: registry{log: log, store: store, messages: cfg.Log},
+		stale:    true,
+		abort:    context.Background(),
+		quiet:    drainQuiet,
 	}
+	t.remember(loaded.Positions, !loaded.OtherLog)
 	t.status.LastLook = time.Now()
+	t.status.atRest = make(map[logfiles.ID]int64, len(t.gone))
+	for i := range t.gone {
+		t.status.atRest[t.gone[i].at.ID] = t.gone[i].at.Offset
+	}
 	t.publish()
 	return t, nil
 }
@@ -157,10 +134,7 @@ func (t *Tailer) Run(ctx, abort context.Context) error {
 	t.waker.Store(waker)
 	defer t.close()
 	t.abort = abort
-	var (
-		rest time.Duration // pause before the next look while there is activity
-		last time.Time     // of the latest activity: an event, or something printed
-	)
+	var pace wake.Pace
 	for woken := false; ctx.Err() == nil; {
 		began := time.Now()
 		n, err := t.look()
@@ -168,11 +142,10 @@ func (t *Tailer) Run(ctx, abort context.Context) error {
 			return err
 		}
 		if n > 0 || woken {
-			rest, last = nextRest(rest, last)
-			if rest > 0 {
+			if pause := pace.Next(time.Now()); pause > 0 {
 				// Where files are renamed all the time, listing them must not take all of
 				// the CPU.
-				waker.Pause(max(rest, min(2*time.Since(began), t.cfg.PollInterval)))
+				waker.Pause(max(pause, min(2*time.Since(began), t.cfg.PollInterval)))
 				woken = false
 				continue
 			}
@@ -181,16 +154,6 @@ func (t *Tailer) Run(ctx, abort context.Context) error {
 		t.stale = t.stale || !woken
 	}
 	return t.drain()
-}
-
-// nextRest returns the pause that follows this activity, and its time: no pause after a
-// silence, and twice the pause before, up to maxPause, while activity continues.
-func nextRest(rest time.Duration, last time.Time) (time.Duration, time.Time) {
-	now := time.Now()
-	if now.Sub(last) > 2*maxPause {
-		return 0, now
-	}
-	return min(max(2*rest, time.Millisecond), maxPause), now
 }
 
 // nextLook returns how long to wait for an event.
@@ -223,33 +186,24 @@ func (t *Tailer) matters(path string, written bool) bool {
 // were.
 func (t *Tailer) look() (int64, error) {
 	t.retry = 0
-	before := t.status.Bytes
-	var err error
-	for range 20 {
-		if err = t.lookOnce(); !errors.Is(err, errAgain) {
-			break
-		}
-		t.stale = true
-	}
-	if errors.Is(err, errMoving) || errors.Is(err, errAgain) {
+	before := t.reader.Printed.Bytes
+	err := t.lookOnce()
+	if errors.Is(err, errAgain) {
 		t.stale, t.retry, err = true, movingPause, nil
 	} else {
 		t.status.LastLook = time.Now()
 	}
 	t.report()
-	return t.status.Bytes - before, err
+	return t.reader.Printed.Bytes - before, err
 }
 
 // lookOnce returns errAgain if the files have changed meanwhile.
 func (t *Tailer) lookOnce() error {
-	t.listed = false
 	live, err := t.log.Live()
 	if was := t.live(); t.stale || err != nil || was == nil || was.ID != live.ID {
 		if err := t.list(); err != nil {
 			return err
 		}
-	} else {
-		was.see(&live)
 	}
 	// How far to read is asked of the newest file first, and then printed up to there from
 	// the oldest on. So what a process wrote to an older file before its first line in a
@@ -290,53 +244,50 @@ func (t *Tailer) lookOnce() error {
 			}
 		}
 	}
-	if t.listed {
-		t.settle()
-	}
+	t.settle()
 	return nil
 }
 
-// live returns the live file, or nil.
-func (t *Tailer) live() *file {
-	if len(t.files) > 0 && t.files[len(t.files)-1].Live {
-		return t.files[len(t.files)-1]
+// list finds out which files there are.
+func (t *Tailer) list() error {
+	t.stale = false
+	if waker := t.waker.Load(); waker != nil {
+		waker.Watch(t.log.Dirs())
 	}
+	listing := t.log.List(readings)
+	if t.mustWait(&listing) {
+		return errAgain
+	}
+	if listing.Stable {
+		t.moving = time.Time{}
+	}
+	t.update(&listing)
+	t.publish()
 	return nil
+}
+
+// mustWait reports whether to wait until the rotation that goes on has ended: in the middle
+// of it a file can be overlooked. Somebody who renames all the time is not waited for.
+func (t *Tailer) mustWait(listing *logfiles.Listing) bool {
+	if !listing.Stable && t.moving.IsZero() {
+		t.moving = time.Now()
+	}
+	return !listing.Stable && time.Since(t.moving) < maxMoving
 }
 
 // measure sets how far f is to be read in this look; less than 0 is not at all.
 func (t *Tailer) measure(f *file) error {
 	f.limit = -1
-	switch {
-	case f.Live && f.open != nil: // lookOnce has just seen it
-		f.limit = f.Size
-	case f.open != nil:
-		if err := t.measureOpen(f); err != nil {
-			return t.fail(f, err)
-		}
-	case f.trouble != nil && !t.listed: // it is tried again when they are listed
-	case f.rest == nil || !f.rest.Same(&f.File):
-		size, err := t.log.Size(&f.File)
-		if errors.Is(err, logfiles.ErrMoved) {
-			return errAgain
-		}
-		if err != nil {
-			return t.fail(f, err)
-		}
-		f.limit = size
+	if f.rest {
+		return nil
 	}
-	return nil
-}
-
-// measureOpen sets that f, which is open and not the live file, is to be read to its
-// present end.
-func (t *Tailer) measureOpen(f *file) error {
-	t.log.Step()
-	now, err := logfiles.Stat(f.open)
+	now, err := t.log.Again(&f.File, f.open)
+	if errors.Is(err, logfiles.ErrMoved) {
+		return errAgain
+	}
 	if err != nil {
-		return err
+		return t.fail(f, err)
 	}
-	now.Path, now.Name = f.Path, f.Name // an open file has none
 	f.see(&now)
 	f.limit = f.Size
 	return nil
@@ -365,24 +316,75 @@ func (t *Tailer) follow(f *file) error {
 
 // catchUp prints what is in f up to its limit, unless it is left to another file.
 func (t *Tailer) catchUp(f *file) error {
-	f.twin = nil
-	if err := t.adopt(f); err != nil {
+	if err := t.adopt(f); err != nil || f.twin != nil || f.ignored {
 		return err
-	}
-	if !f.Live {
-		if waits, err := t.waits(f); err != nil || waits {
-			return err
-		}
-	}
-	if f.ignored {
-		return nil
 	}
 	return t.read(f)
 }
 
+// read prints the complete lines of f up to its limit, and saves its position after each
+// batch.
+func (t *Tailer) read(f *file) error {
+	for more := true; more; {
+		data, err := t.reader.Fill(f.open, &f.at, f.limit)
+		if err != nil {
+			return err
+		}
+		f.end = max(f.end, f.limit)
+		if f.at.Next() == 0 && len(data) > 0 {
+			if f.ignored = logfiles.IsCompressed(data); f.ignored {
+				return nil
+			}
+			if err := t.mayBegin(f); err != nil {
+				return err
+			}
+		}
+		n := 0
+		if n, more, err = t.reader.Print(); err != nil {
+			return err
+		}
+		if n > 0 {
+			t.status.LastLook = time.Now()
+			t.printed(f)
+		}
+		t.publish()
+		if more && t.aborted() {
+			return errAborted
+		}
+	}
+	return nil
+}
+
+// printed saves that f has been printed up to its position.
+func (t *Tailer) printed(f *file) {
+	f.at.ID, f.at.Done = f.ID, false
+	t.save(&f.at.Position)
+}
+
+// mayBegin returns an error if a file may have to be read before f, of which nothing has
+// been printed, if f is the live one. If that was truncated meanwhile, nothing in it tells;
+// but then a copy of it was made, or completed, since the files were listed.
+func (t *Tailer) mayBegin(f *file) error {
+	if !f.Live {
+		return nil
+	}
+	listing := t.log.List(readings)
+	if t.mustWait(&listing) {
+		return errAgain
+	}
+	for i := range listing.Files {
+		found := &listing.Files[i]
+		at := slices.IndexFunc(t.files, func(f *file) bool { return f.ID == found.ID })
+		if at < 0 || madeBeside(found, &f.File) && found.Size > max(t.files[at].Size, t.files[at].limit) {
+			return errAgain
+		}
+	}
+	return nil
+}
+
 // check handles an error in reading f, and returns what the whole look has to know.
 func (t *Tailer) check(f *file, err error) error {
-	if errors.Is(err, errTruncated) {
+	if errors.Is(err, lines.ErrTruncated) {
 		t.lose(f)
 		return errAgain
 	}
@@ -392,8 +394,10 @@ func (t *Tailer) check(f *file, err error) error {
 // fail remembers that f cannot be read: that is no reason not to read the others. Errors
 // that do not concern f alone are returned.
 func (t *Tailer) fail(f *file, err error) error {
-	if err == nil || errors.Is(err, errAgain) || errors.Is(err, errMoving) || errors.Is(err, errAborted) || errors.Is(err, errSink) {
-		return err
+	for _, other := range []error{nil, errAgain, errAborted, lines.ErrSink} {
+		if errors.Is(err, other) {
+			return err
+		}
 	}
 	f.trouble = err
 	f.close()
@@ -406,25 +410,19 @@ func (t *Tailer) letGo(f *file) error {
 	if !f.listed && t.live() == nil {
 		return nil // it was deleted or moved away, and may be all that there is
 	}
-	now := time.Now()
-	if wait := t.patience(f, now); !f.held.IsZero() && now.Sub(f.asked) < wait {
-		t.comeBack(wait)
-		return nil
-	}
 	t.log.Step()
-	written, known := logfiles.Writers(f.open)
-	if known && written || !known && now.Sub(f.changed) < quietFor {
-		f.asked = now
+	now := time.Now()
+	if written, known := logfiles.Writers(f.open); known && written || !known && now.Sub(f.changed) < quietFor {
 		if f.held.IsZero() {
 			f.held = now
 		}
-		t.comeBack(t.patience(f, now))
+		// Its close causes no event: it is asked often at first, then less and less.
+		t.comeBack(min(max(now.Sub(f.held)/2, 2*movingPause), t.cfg.PollInterval))
 		return nil
 	}
-	if err := t.measureOpen(f); err != nil {
+	if err := t.measure(f); err != nil || f.open == nil {
 		return err
 	}
-	end := f.File
 	if err := t.catchUp(f); err != nil || f.twin != nil {
 		return err
 	}
@@ -434,45 +432,42 @@ func (t *Tailer) letGo(f *file) error {
 		}
 	}
 	f.close()
-	f.rest = &end
+	f.rest = true
 	if !f.at.Done {
 		t.status.Rotations++
 	}
 	f.at.Done = f.listed // else a copy may have replaced it
-	t.save(&f.at)
+	t.save(&f.at.Position)
 	if !f.listed {
 		t.forget(f)
 	}
 	return nil
 }
 
-// patience is how long to wait before it is asked again whether f has a writer, whose
-// close causes no event: it is asked often at first, then less and less.
-func (t *Tailer) patience(f *file, now time.Time) time.Duration {
-	if t.draining {
-		return 0
-	}
-	return min(max(now.Sub(f.held)/2, 2*movingPause), t.cfg.PollInterval)
-}
-
 // finish prints what follows the last \n of f, to which nobody can write any more, unless
 // f is a copy of a file in which that line may yet be finished.
 func (t *Tailer) finish(f *file) error {
-	if f.start() >= f.limit {
+	if f.at.Next() >= f.limit {
 		return nil
 	}
-	if err := t.leaveToTwin(f); err != nil || f.twin != nil {
+	if err := t.leaveRest(f); err != nil || f.twin != nil {
 		return err
 	}
-	n, err := t.printUnterminated(f)
-	if err != nil || n == 0 {
+	before := f.at.Offset
+	if err := t.printRest(f, &f.at); err != nil || f.at.Offset == before {
 		return err
 	}
-	f.at.ID, f.at.Split = f.ID, false
-	f.at.Advance(f.nuls, t.buf[:t.before+n], n)
-	f.nuls = 0
-	t.status.Bytes += int64(n)
+	t.printed(f)
 	return nil
+}
+
+// printRest prints what follows the last \n of f up to its limit.
+func (t *Tailer) printRest(f *file, at *lines.Place) error {
+	err := t.reader.PrintRest(f.open, at, f.limit)
+	if errors.Is(err, lines.ErrEnded) {
+		return errAgain // it was finished at the last moment
+	}
+	return err
 }
 
 // comeBack makes sure that the next look is in d at the latest.
@@ -480,17 +475,6 @@ func (t *Tailer) comeBack(d time.Duration) {
 	if t.retry == 0 || d < t.retry {
 		t.retry = d
 	}
-}
-
-// save saves a position. A failure only means that lines are printed again after a
-// restart, so it is logged, once, and reading continues.
-func (t *Tailer) save(at *position.Position) {
-	t.log.Step()
-	err := t.store.Save(at)
-	if err != nil && !t.unsaved {
-		t.cfg.Log.Error("a position cannot be saved: lines will be printed again after a restart", "error", err.Error())
-	}
-	t.unsaved = err != nil
 }
 
 func (t *Tailer) aborted() bool { return t.abort.Err() != nil }

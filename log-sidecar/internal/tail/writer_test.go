@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"sidecar.example/log-sidecar/internal/lines"
 	"sidecar.example/log-sidecar/internal/logfiles"
 	"sidecar.example/log-sidecar/internal/position"
 )
@@ -171,7 +172,7 @@ func check(want, got []string, kills int) error {
 			back++
 			bytes = 0
 		}
-		if bytes += len(line) + 1; bytes > position.Window+readSize { // the most that one read takes
+		if bytes += len(line) + 1; bytes > position.Window+lines.BatchSize { // the most that one read takes
 			return fmt.Errorf("more than a batch is printed again, up to %.200q", line)
 		}
 	}

@@ -1,9 +1,23 @@
-package tail
+// Package lines takes the lines out of a file, from where that was read to before, and
+// hands them to a Sink. It does not know what other files there are, nor when to read.
+package lines
 
 import (
 	"bytes"
 	"unicode/utf8"
 )
+
+// A Sink receives lines, in order, from one goroutine. The slices are valid only until
+// the call returns. A Sink may block; the file is the buffer then.
+type Sink interface {
+	// Line receives a line, never empty, without its newline.
+	Line(line []byte)
+	// Piece receives a part of a line that is longer than the longest allowed.
+	Piece(piece []byte, last bool)
+	// Flush returns once everything received is printed. What is received between two
+	// calls is one batch: after a kill, at most one batch is printed again.
+	Flush() error
+}
 
 var (
 	newline        = []byte{'\n'}
@@ -21,25 +35,21 @@ var (
 // NULs before a line (left when a file is truncated under a writer that keeps its offset)
 // are dropped. NULs that no line follows are held back: some writers extend their file
 // before they write to it.
-func (t *Tailer) cut(data []byte, split, first bool) (n int, splitAfter bool) {
-	limit := t.cfg.MaxLineBytes
+func (r *Reader) cut(data []byte, split, first bool) (n int, splitAfter bool) {
 	for rest := data; ; {
 		text := rest
 		if !split {
-			text = bytes.TrimLeft(rest, nul)
-			if first {
-				text = bytes.TrimPrefix(text, byteOrderMark)
-			}
+			text = trimStart(rest, first)
 		}
 		line, next, whole := bytes.Cut(text, newline)
 		// Also without a \n: a CR at the end may turn out to be followed by one.
 		line = bytes.TrimSuffix(line, carriageReturn)
-		for len(line) > limit {
+		for len(line) > r.maxLine {
 			if !split {
-				t.status.SplitLines++
+				r.Printed.SplitLines++
 			}
-			at := runeBoundary(line, limit)
-			t.cfg.Sink.Piece(line[:at], false)
+			at := runeBoundary(line, r.maxLine)
+			r.sink.Piece(line[:at], false)
 			text, line, split = text[at:], line[at:], true
 			rest = text
 		}
@@ -47,47 +57,23 @@ func (t *Tailer) cut(data []byte, split, first bool) (n int, splitAfter bool) {
 		case !whole:
 			return len(data) - len(rest), split
 		case split:
-			t.cfg.Sink.Piece(line, true)
-			t.lines++
+			r.sink.Piece(line, true)
+			r.handed++
 		case len(line) > 0:
-			t.cfg.Sink.Line(line)
-			t.lines++
+			r.sink.Line(line)
+			r.handed++
 		}
 		rest, split, first = next, false, false
 	}
 }
 
-// printUnterminated prints what follows the last \n of f as it is, and returns how many
-// bytes that were. The position stays where it is.
-func (t *Tailer) printUnterminated(f *file) (int, error) {
-	data, more, err := t.fill(f)
-	for more && err == nil {
-		t.grow()
-		data, more, err = t.fill(f)
+// trimStart drops what may stand before a line.
+func trimStart(text []byte, first bool) []byte {
+	text = bytes.TrimLeft(text, nul)
+	if first {
+		text = bytes.TrimPrefix(text, byteOrderMark)
 	}
-	if err == nil && bytes.Contains(data, newline) {
-		err = errAgain // it was finished at the last moment
-	}
-	if err != nil {
-		return 0, err
-	}
-	line := data
-	if !f.at.Split {
-		line = bytes.TrimLeft(line, nul)
-		if f.atStart() {
-			line = bytes.TrimPrefix(line, byteOrderMark)
-		}
-	}
-	switch {
-	case len(line) == 0:
-		return 0, nil
-	case f.at.Split:
-		t.cfg.Sink.Piece(line, true)
-	default:
-		t.cfg.Sink.Line(line)
-	}
-	t.lines++
-	return len(data), t.flush()
+	return text
 }
 
 // runeBoundary returns the last index up to limit where b can be cut without splitting a
