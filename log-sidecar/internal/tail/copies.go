@@ -65,7 +65,7 @@ func (r *registry) inherit(f *file) error {
 // It is called before each read, because any of them may be read meanwhile.
 func (r *registry) adopt(f *file) error {
 	f.twin = nil
-	if f.limit <= f.at.Offset {
+	if f.limit <= f.at.Offset || f.Live && !f.mayBeCopy() {
 		return nil
 	}
 	head, err := headOf(f.open, f.limit)
