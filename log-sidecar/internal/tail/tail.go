@@ -57,14 +57,18 @@ const (
 	// found.
 	maxMoving = time.Second
 
-	// movingPause is how long to wait before looking again where something has changed
-	// meanwhile. It gives a rotation in progress time to finish.
+	// atOnce is how often to look again at once where something has changed meanwhile.
+	atOnce = 20
+
+	// movingPause gives a rotation in progress time to finish.
 	movingPause = 5 * time.Millisecond
 )
 
 var (
 	// errAgain: something has changed meanwhile, list the files and look again.
 	errAgain = errors.New("look again")
+	// errMoving: files are being renamed, look again soon.
+	errMoving = errors.New("files are being renamed")
 	// errAborted is returned for a drain that was cut short.
 	errAborted = errors.New("drain was cut short")
 )
@@ -187,8 +191,14 @@ func (t *Tailer) matters(path string, written bool) bool {
 func (t *Tailer) look() (int64, error) {
 	t.retry = 0
 	before := t.reader.Printed.Bytes
-	err := t.lookOnce()
-	if errors.Is(err, errAgain) {
+	var err error
+	for range atOnce {
+		if err = t.lookOnce(); !errors.Is(err, errAgain) {
+			break
+		}
+		t.stale = true
+	}
+	if errors.Is(err, errMoving) || errors.Is(err, errAgain) {
 		t.stale, t.retry, err = true, movingPause, nil
 	} else {
 		t.status.LastLook = time.Now()
@@ -256,7 +266,7 @@ func (t *Tailer) list() error {
 	}
 	listing := t.log.List(readings)
 	if t.mustWait(&listing) {
-		return errAgain
+		return errMoving
 	}
 	if listing.Stable {
 		t.moving = time.Time{}
@@ -370,7 +380,7 @@ func (t *Tailer) mayBegin(f *file) error {
 	}
 	listing := t.log.List(readings)
 	if t.mustWait(&listing) {
-		return errAgain
+		return errMoving
 	}
 	for i := range listing.Files {
 		found := &listing.Files[i]
@@ -394,7 +404,7 @@ func (t *Tailer) check(f *file, err error) error {
 // fail remembers that f cannot be read: that is no reason not to read the others. Errors
 // that do not concern f alone are returned.
 func (t *Tailer) fail(f *file, err error) error {
-	for _, other := range []error{nil, errAgain, errAborted, lines.ErrSink} {
+	for _, other := range []error{nil, errAgain, errMoving, errAborted, lines.ErrSink} {
 		if errors.Is(err, other) {
 			return err
 		}
