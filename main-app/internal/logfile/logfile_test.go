@@ -1,9 +1,11 @@
 package logfile
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -12,8 +14,40 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Every line of these tests is ten bytes long, so that a limit can be said in lines.
-func line(i int) string { return fmt.Sprintf("line %04d\n", i) }
+// lines returns the lines from..to, both included. Each is ten bytes long, so that a
+// limit can be said in lines.
+func lines(from, to int) string {
+	var text strings.Builder
+	for i := from; i <= to; i++ {
+		fmt.Fprintf(&text, "line %04d\n", i)
+	}
+	return text.String()
+}
+
+// newPath returns the path of a log in a new directory with these files, by their names.
+func newPath(t *testing.T, contents map[string]string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "dir")
+	require.NoError(t, os.Mkdir(dir, 0o700))
+	for name, content := range contents {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600))
+	}
+	return filepath.Join(dir, "log")
+}
+
+// files returns the contents of the log's directory, by the names of the files.
+func files(t *testing.T, path string) map[string]string {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Dir(path) + "/*")
+	require.NoError(t, err)
+	contents := map[string]string{}
+	for _, name := range names {
+		content, err := os.ReadFile(name)
+		require.NoError(t, err)
+		contents[filepath.Base(name)] = string(content)
+	}
+	return contents
+}
 
 func open(t *testing.T, path string, maxBytes int64, maxFiles int) *File {
 	t.Helper()
@@ -23,49 +57,12 @@ func open(t *testing.T, path string, maxBytes int64, maxFiles int) *File {
 	return f
 }
 
-// write appends lines from..to, both included.
+// write appends the lines from..to.
 func (f *File) write(t *testing.T, from, to int) {
 	t.Helper()
 	for i := from; i <= to; i++ {
-		require.NoError(t, f.Append([]byte(line(i))))
+		require.NoError(t, f.Append([]byte(lines(i, i))))
 	}
-}
-
-func holds(t *testing.T, path string, from, to int) {
-	t.Helper()
-	var want strings.Builder
-	for i := from; i <= to; i++ {
-		want.WriteString(line(i))
-	}
-	assert.Equal(t, want.String(), read(t, path), filepath.Base(path))
-}
-
-func read(t *testing.T, path string) string {
-	t.Helper()
-	data, err := os.ReadFile(path)
-	require.NoError(t, err)
-	return string(data)
-}
-
-func files(t *testing.T, path string) []string {
-	t.Helper()
-	names, err := filepath.Glob(path + "*")
-	require.NoError(t, err)
-	for i := range names {
-		names[i] = filepath.Base(names[i])
-	}
-	return names
-}
-
-func TestAppendsToWhatIsThere(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "log")
-	first := open(t, path, 0, 8)
-	first.write(t, 1, 2)
-	require.NoError(t, first.Close())
-	require.Error(t, first.Append([]byte(line(3))), "closed")
-
-	open(t, path, 0, 8).write(t, 3, 3)
-	holds(t, path, 1, 3)
 }
 
 func TestOpenRefusesWhatIsNoFile(t *testing.T) {
@@ -76,152 +73,115 @@ func TestOpenRefusesWhatIsNoFile(t *testing.T) {
 	}
 }
 
-func TestRotatesBeforeTheFileIsTooLarge(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "log")
-	f := open(t, path, 30, 8)
-	f.write(t, 1, 3)
-	assert.Equal(t, []string{"log"}, files(t, path), "exactly full is not too large")
-	f.write(t, 4, 7)
-	holds(t, path+".2", 1, 3)
-	holds(t, path+".1", 4, 6)
-	holds(t, path, 7, 7)
-}
-
-func TestOversizeLineHasItsOwnFile(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "log")
-	open(t, path, 5, 8).write(t, 1, 3)
-	holds(t, path+".2", 1, 1)
-	holds(t, path+".1", 2, 2)
-	holds(t, path, 3, 3)
-}
-
-func TestLimitOfZeroNeverRotates(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "log")
-	open(t, path, 0, 2).write(t, 1, 1000)
-	assert.Equal(t, []string{"log"}, files(t, path))
-}
-
-func TestKeepsAsManyFilesAsItMay(t *testing.T) {
-	for maxFiles, want := range map[int][]string{
-		1: {"log"},
-		2: {"log", "log.1"},
-		3: {"log", "log.1", "log.2"},
+func TestFilesAfterAppends(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		before   map[string]string
+		maxBytes int64
+		maxFiles int
+		from, to int
+		after    map[string]string
+	}{
+		{"what is there stays", map[string]string{"log": lines(1, 2)}, 0, 8, 3, 3, map[string]string{"log": lines(1, 3)}},
+		{"a line that was cut short is ended", map[string]string{"log": lines(1, 1) + "lin"}, 0, 8, 2, 2,
+			map[string]string{"log": lines(1, 1) + "lin\n" + lines(2, 2)}},
+		{"exactly full is not too large", nil, 30, 8, 1, 3, map[string]string{"log": lines(1, 3)}},
+		{"rotated before it is too large", nil, 30, 8, 1, 7, map[string]string{"log": lines(7, 7), "log.1": lines(4, 6), "log.2": lines(1, 3)}},
+		{"a line too large has its own file", nil, 5, 8, 1, 3, map[string]string{"log": lines(3, 3), "log.1": lines(2, 2), "log.2": lines(1, 1)}},
+		{"a limit of zero never rotates", nil, 0, 2, 1, 1000, map[string]string{"log": lines(1, 1000)}},
+		{"one file is kept", nil, 30, 1, 1, 30, map[string]string{"log": lines(28, 30)}},
+		{"two files are kept", nil, 30, 2, 1, 30, map[string]string{"log": lines(28, 30), "log.1": lines(25, 27)}},
+		{"fewer files than before are kept", map[string]string{"log": lines(4, 6), "log.1": lines(3, 3), "log.2": lines(2, 2), "log.3": lines(1, 1)}, 30, 3, 7, 7,
+			map[string]string{"log": lines(7, 7), "log.1": lines(4, 6), "log.2": lines(3, 3)}},
 	} {
-		path := filepath.Join(t.TempDir(), "log")
-		open(t, path, 30, maxFiles).write(t, 1, 30)
-		assert.Equal(t, want, files(t, path))
-		holds(t, path, 28, 30)
-	}
-}
-
-func TestLoweredMaxFilesTakesEffectAtRotation(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "log")
-	f := open(t, path, 10, 12)
-	f.write(t, 1, 12)
-	require.Len(t, files(t, path), 12)
-	require.NoError(t, f.Close())
-
-	open(t, path, 10, 3).write(t, 13, 13)
-	assert.Equal(t, []string{"log", "log.1", "log.2"}, files(t, path))
-	holds(t, path+".2", 11, 11)
-	holds(t, path, 13, 13)
-}
-
-func TestNextLineGoesToANewFile(t *testing.T) {
-	for name, away := range map[string]func(path string) error{
-		"after a rename": func(path string) error { return os.Rename(path, path+"-20261122") },
-		"after a delete": os.Remove,
-		"after a rename and a create": func(path string) error {
-			_ = os.Rename(path, path+".1")
-			return os.WriteFile(path, nil, 0o600)
-		},
-		"in a directory made anew": func(path string) error {
-			_ = os.RemoveAll(filepath.Dir(path))
-			return os.Mkdir(filepath.Dir(path), 0o700)
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "dir", "log")
-			require.NoError(t, os.Mkdir(filepath.Dir(path), 0o700))
-			f := open(t, path, 100, 8)
-			f.write(t, 1, 3)
-			require.NoError(t, away(path))
-			f.write(t, 4, 5)
-			holds(t, path, 4, 5)
+		t.Run(test.name, func(t *testing.T) {
+			path := newPath(t, test.before)
+			f := open(t, path, test.maxBytes, test.maxFiles)
+			f.write(t, test.from, test.to)
+			assert.Equal(t, test.after, files(t, path))
+			require.NoError(t, f.Close())
+			assert.Error(t, f.Append([]byte(lines(9, 9))), "closed")
 		})
 	}
 }
 
-func TestFullFileAfterRenameIsRotated(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "log")
-	f := open(t, path, 20, 8)
-	f.write(t, 1, 1)
-	require.NoError(t, os.Rename(path, path+".old"))
-	require.NoError(t, os.WriteFile(path, []byte(line(2)+line(3)), 0o600))
-	f.write(t, 4, 4)
-	holds(t, path+".1", 2, 3)
-	holds(t, path, 4, 4)
-}
-
-// copytruncate: O_APPEND makes the next line start at the new end, not after a
-// hole, and the room that was won is used before the next rotation.
-func TestGoesOnInATruncatedFile(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "log")
-	f := open(t, path, 30, 8)
-	f.write(t, 1, 2)
-	require.NoError(t, os.Truncate(path, 0))
-	f.write(t, 3, 5)
-	holds(t, path, 3, 5)
-	assert.Equal(t, []string{"log"}, files(t, path))
-}
-
-func TestEndsALineThatWasCutShort(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "log")
-	require.NoError(t, os.WriteFile(path, []byte(line(1)+"lin"), 0o600))
-	open(t, path, 0, 8).write(t, 2, 2)
-	assert.Equal(t, line(1)+"lin\n"+line(2), read(t, path))
+// Another program does something to the file between the lines 2 and 3.
+func TestNextLineGoesToTheFileAtThePath(t *testing.T) {
+	for name, test := range map[string]struct {
+		happens func(path string) error
+		after   map[string]string
+	}{
+		"renamed": {
+			func(path string) error { return os.Rename(path, path+"-20261122") },
+			map[string]string{"log-20261122": lines(1, 2), "log": lines(3, 5)},
+		},
+		"renamed, and a new one made": {
+			func(path string) error {
+				return errors.Join(os.Rename(path, path+".1"), os.WriteFile(path, nil, 0o600))
+			},
+			map[string]string{"log.1": lines(1, 2), "log": lines(3, 5)},
+		},
+		"replaced by one that is full": {
+			func(path string) error {
+				return errors.Join(os.Remove(path), os.WriteFile(path, []byte(lines(7, 9)), 0o600))
+			},
+			map[string]string{"log.1": lines(7, 9), "log": lines(3, 5)},
+		},
+		"deleted": {os.Remove, map[string]string{"log": lines(3, 5)}},
+		"in a directory made anew": {
+			func(path string) error {
+				return errors.Join(os.RemoveAll(filepath.Dir(path)), os.Mkdir(filepath.Dir(path), 0o700))
+			},
+			map[string]string{"log": lines(3, 5)},
+		},
+		// copytruncate: O_APPEND makes the next line start at the new end, not after a
+		// hole, and the room that was won is used before the next rotation.
+		"truncated": {func(path string) error { return os.Truncate(path, 0) }, map[string]string{"log": lines(3, 5)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := newPath(t, nil)
+			f := open(t, path, 30, 8)
+			f.write(t, 1, 2)
+			require.NoError(t, test.happens(path))
+			f.write(t, 3, 5)
+			assert.Equal(t, test.after, files(t, path))
+		})
+	}
 }
 
 // A directory that is not empty stands where the oldest file would be removed:
 // an error that a test can make as root, too.
 func TestFailedRotationKeepsTheFile(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "log")
+	path := newPath(t, nil)
 	f := open(t, path, 20, 2)
 	f.write(t, 1, 2)
 	require.NoError(t, os.MkdirAll(path+".1/in-the-way", 0o700))
-	require.ErrorContains(t, f.Append([]byte(line(3))), "rotate: ")
-	holds(t, path, 1, 2)
+	require.ErrorContains(t, f.Append([]byte(lines(3, 3))), "rotate: ")
 
 	require.NoError(t, os.RemoveAll(path+".1"))
 	f.write(t, 4, 4)
-	holds(t, path+".1", 1, 2)
-	holds(t, path, 4, 4)
+	assert.Equal(t, map[string]string{"log.1": lines(1, 2), "log": lines(4, 4)}, files(t, path))
 }
 
 func TestConcurrentLinesAreWholeAndAllThere(t *testing.T) {
 	const writers, each, maxBytes = 8, 500, 40 * 10
-	path := filepath.Join(t.TempDir(), "log")
+	path := newPath(t, nil)
 	f := open(t, path, maxBytes, 1000)
 	var running sync.WaitGroup
 	for w := range writers {
 		running.Go(func() {
 			for i := range each {
-				assert.NoError(t, f.Append([]byte(line(w*each+i))))
+				assert.NoError(t, f.Append([]byte(lines(w*each+i, w*each+i))))
 			}
 		})
 	}
 	running.Wait()
 
-	seen := make(map[string]int)
-	for _, name := range files(t, path) {
-		content := read(t, filepath.Join(filepath.Dir(path), name))
+	var all []string
+	for _, content := range files(t, path) {
 		assert.LessOrEqual(t, len(content), maxBytes)
-		for l := range strings.Lines(content) {
-			seen[l]++
-		}
+		all = slices.AppendSeq(all, strings.Lines(content))
 	}
-	assert.Len(t, seen, writers*each)
-	for i := range writers * each {
-		assert.Equal(t, 1, seen[line(i)], line(i))
-	}
+	slices.Sort(all)
+	assert.Equal(t, lines(0, writers*each-1), strings.Join(all, ""))
 }
