@@ -2,17 +2,14 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
-
-	"github.com/stretchr/testify/require"
 
 	"sidecar.example/main-app/internal/logfile"
 )
@@ -32,10 +29,10 @@ const (
 func BenchmarkServer(b *testing.B) {
 	for _, log := range []string{withoutLog, withLog, openPerLine} {
 		b.Run(log, func(b *testing.B) {
-			address := startForBenchmark(b, log)
+			server := spawn(b, asServer+"="+log)
 			b.SetParallelism(16)
 			b.RunParallel(func(requests *testing.PB) {
-				conn, err := net.Dial("tcp", address)
+				conn, err := net.Dial("tcp", server.address)
 				if err != nil {
 					b.Error(err)
 					return
@@ -63,24 +60,11 @@ func readAnswer(in *bufio.Reader) error {
 	if err != nil {
 		return err
 	}
+	if answer.StatusCode != http.StatusOK {
+		return errors.New(answer.Status)
+	}
 	_, err = io.Copy(io.Discard, answer.Body)
 	return err
-}
-
-func startForBenchmark(b *testing.B, log string) (address string) {
-	b.Helper()
-	server := exec.Command(os.Args[0])
-	server.Env = []string{asServer + "=" + log, "LOG_PATH=" + filepath.Join(b.TempDir(), "access.log")}
-	stdout, err := server.StdoutPipe()
-	require.NoError(b, err)
-	require.NoError(b, server.Start())
-	b.Cleanup(func() {
-		_ = server.Process.Kill()
-		_ = server.Wait()
-	})
-	address, err = bufio.NewReader(stdout).ReadString('\n')
-	require.NoError(b, err)
-	return address[:len(address)-1]
 }
 
 func serveForBenchmark(log string) {
@@ -114,6 +98,6 @@ func serveForBenchmark(log string) {
 			}
 		}
 	}
-	_, _ = os.Stdout.WriteString(listener.Addr().String() + "\n")
+	stderr.Info("serving", "address", listener.Addr().String())
 	panic(newServer(handler, stderr).Serve(listener))
 }

@@ -21,7 +21,7 @@ func FuzzVariables(f *testing.F) {
 		for n, value := range []string{a, b, c, d, e, g} {
 			values[names[n]] = value
 		}
-		env := &environment{lookup: func(name string) (string, bool) { value, ok := values[name]; return value, ok }}
+		env := &environment{lookup: lookup(values)}
 		cfg := readConfig(env)
 		if env.err != nil {
 			at := slices.IndexFunc(names, func(name string) bool { return strings.HasPrefix(env.err.Error(), name+"="+values[name]) })

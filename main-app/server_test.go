@@ -41,8 +41,8 @@ func FuzzServer(f *testing.F) {
 		_, err = io.Copy(io.Discard, conn)
 		assert.NotErrorIs(t, err, os.ErrDeadlineExceeded, "it ends the connection")
 
-		status, _ := app.get(t, "/healthz")
-		assert.Equal(t, http.StatusOK, status)
+		alive, _ := app.get(t, "/healthz")
+		assert.Equal(t, http.StatusOK, alive.StatusCode)
 		log, err := os.ReadFile(app.log)
 		require.NoError(t, err)
 		for line := range strings.Lines(string(log)) {

@@ -88,35 +88,29 @@ func TestDeafStderrHoldsNothingUp(t *testing.T) {
 	for name, deafen := range deafStderrs {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			deaf := func(variable string) *instance {
+				cmd := exec.Command(os.Args[0])
+				deafen(t, cmd)
+				return launch(t, cmd, variable)
+			}
+			assert.Equal(t, 1, deaf("LOG_MAX_FILES=0").ends(t), "the exit code stays")
+
 			free, err := net.Listen("tcp", "127.0.0.1:0")
 			require.NoError(t, err)
 			address := free.Addr().String()
 			require.NoError(t, free.Close())
-			cmd := exec.Command(os.Args[0])
-			deafen(t, cmd)
-			app := launch(t, cmd, "LISTEN_ADDR="+address)
+			app := deaf("LISTEN_ADDR=" + address)
 			app.address = address
 			eventually(t, func() bool { return !app.refuses() }, "serves")
 
 			// Lost lines are what it has most to say about.
 			require.NoError(t, os.RemoveAll(filepath.Dir(app.log)))
 			for range 3 {
-				status, _ := app.get(t, "/")
-				assert.Equal(t, http.StatusOK, status)
+				answer, _ := app.get(t, "/")
+				assert.Equal(t, http.StatusOK, answer.StatusCode)
 			}
 			app.signal(syscall.SIGTERM)
 			assert.Zero(t, app.ends(t))
-		})
-	}
-}
-
-func TestDeafStderrLeavesTheExitCode(t *testing.T) {
-	for name, deafen := range deafStderrs {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			cmd := exec.Command(os.Args[0])
-			deafen(t, cmd)
-			assert.Equal(t, 1, launch(t, cmd, "LOG_MAX_FILES=0").ends(t))
 		})
 	}
 }
@@ -125,19 +119,15 @@ func TestDeafStderrLeavesTheExitCode(t *testing.T) {
 func TestIgnoresTheSignalsOfLogrotateScripts(t *testing.T) {
 	app := spawn(t)
 	ignored := func() {
-		app.signal(syscall.SIGHUP)
-		app.signal(syscall.SIGUSR1)
-		app.signal(syscall.SIGPIPE)
+		for _, s := range []syscall.Signal{syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGPIPE} {
+			app.signal(s)
+		}
 	}
 	ignored()
 	held := app.hold(t)
 	app.signal(syscall.SIGTERM)
 	eventually(t, app.refuses, "draining")
 	ignored()
-	_, err := io.WriteString(held, "body")
-	require.NoError(t, err)
-	answer, err := io.ReadAll(held)
-	require.NoError(t, err)
-	assert.Contains(t, string(answer), "200 OK")
+	assert.Contains(t, send(t, held, "body"), "200 OK")
 	assert.Zero(t, app.ends(t))
 }
