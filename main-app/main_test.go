@@ -498,18 +498,6 @@ func TestServesOnUnreadyAfterSIGTERM(t *testing.T) {
 	assert.True(t, late.Close, "the next request shall go elsewhere")
 	assert.Contains(t, app.lines(t)[0], `"/late"`)
 	assert.Contains(t, send(t, idle, "GET /later HTTP/1.1\r\nHost: x\r\n\r\n"), "200 OK", "on a connection from before, too")
-
-	app.signal(syscall.SIGTERM)
-	assert.Equal(t, 1, app.ends(t), "the second signal cuts the delay short")
-}
-
-func TestEndsByItselfAfterTheDelay(t *testing.T) {
-	app := spawn(t, "SHUTDOWN_DELAY=50ms")
-	app.get(t, "/")
-	app.signal(syscall.SIGINT)
-	assert.Zero(t, app.ends(t))
-	assert.Len(t, app.stderr.messages("stopped"), 1)
-	assert.Len(t, app.lines(t), 1)
 }
 
 // hold brings a request in flight that lasts until its body is sent: net/http
@@ -532,14 +520,15 @@ func (a *instance) refuses() bool {
 }
 
 func TestFinishesWhatIsInFlight(t *testing.T) {
-	app := spawn(t)
+	app := spawn(t, "SHUTDOWN_DELAY=50ms")
 	held := app.hold(t)
-	app.signal(syscall.SIGTERM)
+	app.signal(syscall.SIGINT)
 	eventually(t, app.refuses, "no new connections")
 	answer := send(t, held, "body")
 	assert.Contains(t, answer, "200 OK")
 	assert.Contains(t, answer, "Hello from main-app\n")
 	assert.Zero(t, app.ends(t))
+	assert.Len(t, app.stderr.messages("stopped"), 1)
 	assert.Len(t, app.lines(t), 1)
 }
 

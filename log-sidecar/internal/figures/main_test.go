@@ -17,7 +17,7 @@ config-log-sidecar: "LOG_PATH=$LOG log-sidecar"
 missing-vector: not installed
 cpu: A CPU
 BenchmarkCompare/kill_-9_twenty_times/by=log-sidecar-2   1   3.000 doubled   0 disordered   100.0 lines   0 lost   150.4 slowest-ms   0 torn
-BenchmarkCompare/kill_-9_twenty_times/by=tail-2          1   0 doubled   2.000 disordered   100.0 lines   0 lost   1500 slowest-ms   0 torn
+BenchmarkCompare/kill_-9_twenty_times/by=tail-2          1   0 doubled   2.000 disordered   100.0 lines   1.000 lost   1500 slowest-ms   0 torn
 BenchmarkCompare/copytruncate/by=log-sidecar-2           1   0 doubled   0 disordered   50.00 lines   0 lost   20.00 slowest-ms   0 torn
 BenchmarkCompare/copytruncate/by=tail-2                  1   0 doubled   0 disordered   50.00 lines   7.000 lost   10.00 slowest-ms   1.000 torn
 BenchmarkCompare/lines_in_pieces/by=log-sidecar-2        1   0 doubled   0 disordered   10.00 lines   0 lost   10.00 slowest-ms   0 torn
@@ -30,19 +30,20 @@ PASS
 `
 
 func TestFigures(t *testing.T) {
-	var stdout strings.Builder
-	require.NoError(t, run(nil, strings.NewReader(printed), &stdout, io.Discard))
+	var stdout, progress strings.Builder
+	require.NoError(t, run(nil, strings.NewReader(printed), &stdout, &progress))
+	assert.Equal(t, printed, progress.String())
 	for _, want := range []string{
 		"|  | log-sidecar 0.2.0 | tail -F |\n|---|---|---|\n" +
-			"| kill -9 twenty times | 3 doubled; 150 ms | 2 out of order; 1.5 s |\n" +
+			"| kill -9 twenty times | 3 doubled; 150 ms | **1 lost**, 2 out of order; 1.5 s |\n" +
 			"| copytruncate | ✓; 20 ms | **7 lost**, 1 torn; 10 ms |\n" +
 			"| lines in pieces | ✓; 10 ms | – |\n\n",
 		"\nCould not be tried: vector (not installed).\n",
 		"\nlog-sidecar 0.2.0:\n\n```text\nLOG_PATH=$LOG log-sidecar\n```\n",
 		// The scenario that one has not played is counted for none.
 		"```mermaid\nxychart-beta\n  title \"Lost in all scenarios, of 150\"\n" +
-			"  x-axis [\"log-sidecar 0.2.0\", \"tail -F\"]\n  y-axis \"lines\"\n  bar [0, 7]\n```\n" +
-			"|  | log-sidecar 0.2.0 | tail -F |\n|---|---|---|\n| Lost in all scenarios, of 150, lines | 0 | 7 |\n",
+			"  x-axis [\"log-sidecar 0.2.0\", \"tail -F\"]\n  y-axis \"lines\"\n  bar [0, 8]\n```\n" +
+			"|  | log-sidecar 0.2.0 | tail -F |\n|---|---|---|\n| Lost in all scenarios, of 150, lines | 0 | 8 |\n",
 		`|  | log-sidecar 0.2.0 | tail -F | cat |
 |---|---|---|---|
 | backlog, CPU µs/line | – | – | 0.06 |

@@ -123,15 +123,13 @@ func nested(depth int) string {
 }
 
 func TestDeepLineIsCarriedAsString(t *testing.T) {
-	const objects = 16 // of an array each: 32 deep
-	deep := strings.Repeat(`{"a":[`, objects) + `"[[{"` + strings.Repeat("]}", objects)
 	for line, isJSON := range map[string]bool{
 		nested(64): true,
 		nested(65): false,
-		strings.Repeat(`{"a":`, 64) + "1" + strings.Repeat("}", 64):                  true,
-		strings.Repeat(`{"a":`, 65) + "1" + strings.Repeat("}", 65):                  false,
-		"[[" + deep + "," + strings.Repeat("[", 30) + deep + strings.Repeat("]", 32): true, // 64 by turns
-		"[[" + deep + "," + strings.Repeat("[", 31) + deep + strings.Repeat("]", 33): false,
+		strings.Repeat(`{"a":[`, 32) + strings.Repeat("]}", 32): true,
+		strings.Repeat(`{"a":[`, 33) + strings.Repeat("]}", 33): false,
+		"[" + nested(63) + "," + nested(63) + "]":               true,
+		"[" + nested(63) + "," + nested(64) + "]":               false,
 		nested(100_000):                                false,
 		strings.Repeat("[", 100_000):                   false,
 		"[" + strings.Repeat("[],{},", 20_000) + "[]]": true, // beside each other
