@@ -121,11 +121,11 @@ func TestNextLineGoesToTheFileAtThePath(t *testing.T) {
 			},
 			map[string]string{"log.1": lines(1, 2), "log": lines(3, 5)},
 		},
-		"replaced by one that is full": {
+		"replaced by one that is full, when its last line is ended": {
 			func(path string) error {
-				return errors.Join(os.Remove(path), os.WriteFile(path, []byte(lines(7, 9)), 0o600))
+				return errors.Join(os.Remove(path), os.WriteFile(path, []byte(lines(7, 7)+"cut short."), 0o600))
 			},
-			map[string]string{"log.1": lines(7, 9), "log": lines(3, 5)},
+			map[string]string{"log.1": lines(7, 7) + "cut short.\n", "log": lines(3, 5)},
 		},
 		"deleted": {os.Remove, map[string]string{"log": lines(3, 5)}},
 		"in a directory made anew": {
