@@ -48,11 +48,11 @@ func main() {
 	// What net/http says there of an app that speaks no HTTP, at every check, is in
 	// /health already.
 	log.SetOutput(io.Discard)
-	ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	ctx, abort := untilSignals()
 	stderr := newLossyWriter(os.Stderr)
 	err := errStdoutClosed
 	if !stdoutIsClosed() {
-		err = run(ctx, os.Args[1:], os.LookupEnv, blockingWriter{os.Stdout}, stderr)
+		err = run(ctx, abort, os.Args[1:], os.LookupEnv, blockingWriter{os.Stdout}, stderr)
 	}
 	code := 0
 	switch {
@@ -65,6 +65,23 @@ func main() {
 	}
 	stderr.Flush(time.Second)
 	os.Exit(code)
+}
+
+// untilSignals returns a context that is done at the first SIGTERM or SIGINT, and one that
+// is done at the second. One channel takes both: what comes while the first is being acted
+// on must not be lost.
+func untilSignals() (first, second context.Context) {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
+	first, endFirst := context.WithCancel(context.Background())
+	second, endSecond := context.WithCancel(context.Background())
+	go func() {
+		<-signals
+		endFirst()
+		<-signals
+		endSecond()
+	}()
+	return first, second
 }
 
 // tuneRuntime replaces runtime defaults meant for programs that use many cores. Here one
@@ -81,9 +98,10 @@ func tuneRuntime() {
 	}
 }
 
-// run follows the log until ctx is done, then drains. Stdout carries nothing but
-// records (and what -help and -version print); diagnostics go to stderr as JSON.
-func run(ctx context.Context, args []string, lookupEnv func(string) (string, bool), stdout, stderr io.Writer) error {
+// run follows the log until ctx is done, then drains until abort is done. Stdout carries
+// nothing but records (and what -help and -version print); diagnostics go to stderr as
+// JSON.
+func run(ctx, abort context.Context, args []string, lookupEnv func(string) (string, bool), stdout, stderr io.Writer) error {
 	env := &environment{lookup: lookupEnv}
 	cfg := readConfig(env)
 	switch arg := strings.Join(args, " "); arg {
@@ -142,16 +160,16 @@ func run(ctx context.Context, args []string, lookupEnv func(string) (string, boo
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	log.Info("following", "version", version, "path", cfg.logPath, "address", listener.Addr().String())
-	return follow(ctx, tailer, out, served, cfg.drainTimeout, log)
+	return follow(ctx, abort, tailer, out, served, cfg.drainTimeout, log)
 }
 
 // follow runs the tailer until ctx is done, and then until its drain is complete, has
-// taken longer than timeout, or is cut short by a second signal.
-func follow(ctx context.Context, tailer *tail.Tailer, out *pacedWriter, served <-chan error, timeout time.Duration, log *slog.Logger) error {
-	abort, cancel := context.WithCancel(context.Background())
+// taken longer than timeout, or is cut short by abort.
+func follow(ctx, abort context.Context, tailer *tail.Tailer, out *pacedWriter, served <-chan error, timeout time.Duration, log *slog.Logger) error {
+	cutShort, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	tailed := make(chan error, 1)
-	go func() { tailed <- tailer.Run(ctx, abort) }()
+	go func() { tailed <- tailer.Run(ctx, cutShort) }()
 
 	select {
 	case err := <-tailed:
@@ -163,8 +181,6 @@ func follow(ctx context.Context, tailer *tail.Tailer, out *pacedWriter, served <
 		return fmt.Errorf("serve HTTP: %w", err)
 	case <-ctx.Done():
 	}
-	secondSignal, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	defer stop()
 	expired := time.After(timeout)
 	log.Info("draining", "timeout", timeout.String())
 
@@ -178,7 +194,7 @@ func follow(ctx context.Context, tailer *tail.Tailer, out *pacedWriter, served <
 		return nil
 	case <-expired:
 		reason = "not done within " + timeout.String()
-	case <-secondSignal.Done():
+	case <-abort.Done():
 		reason = "second signal"
 	}
 	cancel()

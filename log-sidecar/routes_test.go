@@ -273,7 +273,7 @@ func TestRunInThisProcess(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
 		defer close(sc.ended)
-		assert.NoError(t, run(ctx, nil, s.lookup, &sc.out, &sc.stderr))
+		assert.NoError(t, run(ctx, t.Context(), nil, s.lookup, &sc.out, &sc.stderr))
 	}()
 	sc.awaitServing(t)
 

@@ -271,6 +271,19 @@ func TestSecondSignalEndsItAtOnce(t *testing.T) {
 	}
 }
 
+func TestTwoSignalsAtTheSameTime(t *testing.T) {
+	s := newSite(t, "DRAIN_TIMEOUT=1h")
+	app := s.newApp(t)
+	app.write(t, "one\n")
+	sc := s.start(t)
+	sc.prints(t, "one")
+	sc.signal(t, syscall.SIGSTOP) // both are there when it goes on
+	sc.signal(t, syscall.SIGTERM)
+	sc.signal(t, syscall.SIGINT)
+	sc.signal(t, syscall.SIGCONT)
+	sc.leavesBehind(t, "second signal", 0)
+}
+
 // It ends between two batches: the next one goes on where it has stopped.
 func TestSecondSignalRepeatsNothing(t *testing.T) {
 	s := newSite(t)

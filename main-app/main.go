@@ -36,10 +36,10 @@ func main() {
 	// A stderr without a reader ends a process by SIGPIPE, and scripts that rotate logs
 	// like to send the others, of which the default is the same.
 	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP, syscall.SIGUSR1)
-	ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	ctx, abort := untilSignals()
 	stderr := newLossyWriter(os.Stderr)
 	code := 0
-	switch err := run(ctx, os.Args[1:], os.LookupEnv, os.Stdout, stderr); {
+	switch err := run(ctx, abort, os.Args[1:], os.LookupEnv, os.Stdout, stderr); {
 	case err == nil:
 	case errors.Is(err, errUsage):
 		code = 2
@@ -51,9 +51,26 @@ func main() {
 	os.Exit(code)
 }
 
-// run serves until ctx is done, then drains. Stdout is used only by -help and
-// -version; diagnostics go to stderr as JSON.
-func run(ctx context.Context, args []string, lookupEnv func(string) (string, bool), stdout, stderr io.Writer) error {
+// untilSignals returns a context that is done at the first SIGTERM or SIGINT, and one that
+// is done at the second. One channel takes both: what comes while the first is being acted
+// on must not be lost.
+func untilSignals() (first, second context.Context) {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
+	first, endFirst := context.WithCancel(context.Background())
+	second, endSecond := context.WithCancel(context.Background())
+	go func() {
+		<-signals
+		endFirst()
+		<-signals
+		endSecond()
+	}()
+	return first, second
+}
+
+// run serves until ctx is done, then drains until abort is done. Stdout is used only by
+// -help and -version; diagnostics go to stderr as JSON.
+func run(ctx, abort context.Context, args []string, lookupEnv func(string) (string, bool), stdout, stderr io.Writer) error {
 	env := &environment{lookup: lookupEnv}
 	cfg := readConfig(env)
 	switch arg := strings.Join(args, " "); arg {
@@ -84,14 +101,15 @@ func run(ctx context.Context, args []string, lookupEnv func(string) (string, boo
 		return fmt.Errorf("LISTEN_ADDR=%s: %w: want a free address on this machine", cfg.listenAddr, err)
 	}
 	log.Info("serving", "version", version, "address", listener.Addr().String(), "log", cfg.logPath)
-	return serve(ctx, listener, newApp(access), cfg, log)
+	return serve(ctx, abort, listener, newApp(access), cfg, log)
 }
 
 // serve answers requests until ctx is done, then drains in the two steps that let a
 // Pod leave a Service without failing a request: it keeps serving, no longer ready,
 // until the endpoints have dropped the Pod; then it accepts no new connections and
-// finishes the requests in flight. A second signal cuts both steps short.
-func serve(ctx context.Context, listener net.Listener, app *app, cfg config, log *slog.Logger) error {
+// finishes the requests in flight. A second signal, when
+// abort is done, cuts both steps short.
+func serve(ctx, abort context.Context, listener net.Listener, app *app, cfg config, log *slog.Logger) error {
 	server := newServer(app, log)
 	server.ConnState = app.clients.track
 	defer server.Close() // cuts off requests that the drain has not finished
@@ -103,19 +121,16 @@ func serve(ctx context.Context, listener net.Listener, app *app, cfg config, log
 		return fmt.Errorf("serve HTTP: %w", err)
 	case <-ctx.Done():
 	}
-	secondSignal, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	defer stop()
-
 	log.Info("draining", "delay", cfg.shutdownDelay.String(), "timeout", cfg.shutdownTimeout.String())
 	app.draining.Store(true)
 	select {
 	case <-time.After(cfg.shutdownDelay):
-	case <-secondSignal.Done():
+	case <-abort.Done():
 	}
-	deadline, cancel := context.WithTimeout(secondSignal, cfg.shutdownTimeout)
+	deadline, cancel := context.WithTimeout(abort, cfg.shutdownTimeout)
 	defer cancel()
 	err := server.Shutdown(deadline)
-	if secondSignal.Err() != nil {
+	if abort.Err() != nil {
 		return errors.New("ended by a second signal")
 	}
 	inFlight := app.clients.inFlight()

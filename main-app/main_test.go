@@ -59,7 +59,7 @@ func start(t testing.TB, variables ...string) *instance {
 	app := &instance{log: env["LOG_PATH"], stderr: &output{}, exit: make(chan int, 1)}
 	app.signal = func(syscall.Signal) { cancel() }
 	go func() {
-		err := run(ctx, nil, lookup(env), io.Discard, app.stderr)
+		err := run(ctx, context.Background(), nil, lookup(env), io.Discard, app.stderr)
 		assert.NoError(t, err)
 		app.exit <- 0
 	}()
@@ -411,7 +411,7 @@ func TestBadValueIsSaidInOneLine(t *testing.T) {
 	} {
 		t.Run(variable, func(t *testing.T) {
 			var stderr output
-			err := run(t.Context(), nil, lookup(settings(t, []string{variable})), io.Discard, &stderr)
+			err := run(t.Context(), t.Context(), nil, lookup(settings(t, []string{variable})), io.Discard, &stderr)
 			require.Error(t, err)
 			assert.True(t, strings.HasPrefix(err.Error(), variable+": "), err)
 			assert.True(t, strings.HasSuffix(err.Error(), want), err)
@@ -476,7 +476,7 @@ func TestExitCodes(t *testing.T) {
 
 func TestHelpNamesEveryVariable(t *testing.T) {
 	var stdout output
-	require.NoError(t, run(t.Context(), []string{"-help"}, os.LookupEnv, &stdout, io.Discard))
+	require.NoError(t, run(t.Context(), t.Context(), []string{"-help"}, os.LookupEnv, &stdout, io.Discard))
 	for name, standard := range map[string]string{
 		"LISTEN_ADDR": ":8080", "LOG_PATH": "/var/log/app/access.log", "LOG_MAX_BYTES": "16777216",
 		"LOG_MAX_FILES": "8", "SHUTDOWN_DELAY": "3s", "SHUTDOWN_TIMEOUT": "10s",
@@ -562,6 +562,16 @@ func TestSecondSignalEndsItAtOnce(t *testing.T) {
 			assert.Len(t, app.stderr.messages("ended by a second signal"), 1)
 		})
 	}
+}
+
+func TestTwoSignalsAtTheSameTime(t *testing.T) {
+	app := spawn(t, "SHUTDOWN_DELAY=1h")
+	app.signal(syscall.SIGSTOP) // both are there when it goes on
+	app.signal(syscall.SIGTERM)
+	app.signal(syscall.SIGINT)
+	app.signal(syscall.SIGCONT)
+	assert.Equal(t, 1, app.ends(t))
+	assert.Len(t, app.stderr.messages("ended by a second signal"), 1)
 }
 
 func TestKilledItHasEveryAnsweredLine(t *testing.T) {
