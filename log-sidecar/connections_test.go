@@ -6,35 +6,52 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
-func TestLongestWaitingConnectionMakesRoom(t *testing.T) {
+func TestFirstConnectionMakesRoom(t *testing.T) {
+	arrive := func(names ...string) (steps []step) {
+		for _, name := range names {
+			steps = append(steps, step{name, http.StateNew})
+		}
+		return steps
+	}
+	later := step{} // so much that who is there has overstayed
 	for _, test := range []struct {
 		name   string
 		steps  []step
 		closed string
 	}{
-		{"as many as may be", []step{{"a", http.StateNew}, {"b", http.StateNew}, {"c", http.StateNew}}, ""},
-		{"without a request", []step{{"a", http.StateNew}, {"b", http.StateNew}, {"c", http.StateNew}, {"d", http.StateNew}, {"e", http.StateNew}}, "ab"},
-		{"request in flight", []step{{"a", http.StateNew}, {"b", http.StateNew}, {"a", http.StateActive}, {"c", http.StateNew}, {"d", http.StateNew}}, "b"},
-		{"all in flight but the new one", []step{{"a", http.StateActive}, {"b", http.StateActive}, {"c", http.StateActive}, {"d", http.StateNew}}, "d"},
-		{"idle again", []step{{"a", http.StateActive}, {"b", http.StateNew}, {"a", http.StateIdle}, {"c", http.StateNew}, {"d", http.StateNew}, {"e", http.StateNew}}, "ba"},
-		{"gone by itself", []step{{"a", http.StateNew}, {"b", http.StateActive}, {"a", http.StateClosed}, {"b", http.StateClosed}, {"c", http.StateNew}, {"d", http.StateNew}, {"e", http.StateNew}}, ""},
-		{"closed, as the server says too", []step{{"a", http.StateNew}, {"b", http.StateNew}, {"c", http.StateNew}, {"d", http.StateNew}, {"a", http.StateClosed}, {"e", http.StateNew}}, "ab"},
+		{"as many as may be", arrive("a", "b", "c"), ""},
+		{"without a request", arrive("a", "b", "c", "d", "e"), "ab"},
+		{"request in flight", append(arrive("a", "b"), step{"a", http.StateActive}, step{"c", http.StateNew}, step{"d", http.StateNew}), "b"},
+		{"all in flight but the new one", append(arrive("a", "b", "c"), step{"a", http.StateActive}, step{"b", http.StateActive}, step{"c", http.StateActive}, step{"d", http.StateNew}), "d"},
+		{"in flight for too long", append(arrive("a", "b", "c"), step{"a", http.StateActive}, step{"b", http.StateActive}, step{"c", http.StateActive}, later, step{"d", http.StateNew}), "a"},
+		{"one request after another", append(arrive("a", "b", "c"), step{"a", http.StateActive}, step{"b", http.StateActive}, step{"c", http.StateActive}, later, step{"a", http.StateIdle}, step{"a", http.StateActive}, step{"d", http.StateNew}), "a"},
+		{"idle again", append(arrive("a"), step{"a", http.StateActive}, step{"b", http.StateNew}, step{"a", http.StateIdle}, step{"c", http.StateNew}, step{"d", http.StateNew}, step{"e", http.StateNew}), "ab"},
+		{"gone by itself", append(arrive("a", "b"), step{"b", http.StateActive}, step{"a", http.StateClosed}, step{"b", http.StateClosed}, step{"c", http.StateNew}, step{"d", http.StateNew}, step{"e", http.StateNew}), ""},
+		{"closed, as the server says too", append(arrive("a", "b", "c", "d"), step{"a", http.StateIdle}, step{"a", http.StateClosed}, step{"e", http.StateNew}), "ab"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c, conns, closed := &connections{most: 3, active: map[net.Conn]bool{}}, map[string]net.Conn{}, ""
-			for _, step := range test.steps {
-				if conns[step.conn] == nil {
-					conns[step.conn] = &closing{close: func() { closed += step.conn }}
+			synctest.Test(t, func(t *testing.T) {
+				c, conns, closed := &connections{most: 3, all: map[net.Conn]visit{}}, map[string]net.Conn{}, ""
+				for _, step := range test.steps {
+					time.Sleep(time.Millisecond)
+					if step == later {
+						time.Sleep(overstayed)
+						continue
+					}
+					if conns[step.conn] == nil {
+						conns[step.conn] = &closing{close: func() { closed += step.conn }}
+					}
+					c.track(conns[step.conn], step.state)
 				}
-				c.track(conns[step.conn], step.state)
-			}
-			assert.Equal(t, test.closed, closed)
+				assert.Equal(t, test.closed, closed)
+			})
 		})
 	}
 }
