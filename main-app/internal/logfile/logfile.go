@@ -13,7 +13,12 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+	"time"
 )
+
+// patience is how long a line waits for the reader of a pipe: long enough for the kernel
+// to see that there is room, and too short to hold up who waits for the line.
+const patience = 10 * time.Millisecond
 
 // File is a log file, safe for concurrent use.
 type File struct {
@@ -29,18 +34,23 @@ type File struct {
 // Open opens the file at path for appending. It creates the file if it is missing, but
 // not its directory, which must be writable for the rotation: before a line would make
 // the file larger than maxBytes, the file becomes path.1, an older path.1 becomes
-// path.2, and so on; maxFiles are kept.
+// path.2, and so on; maxFiles are kept. If path is a symbolic link, it stays one, and
+// the file that it leads to is rotated where that is.
 func Open(path string, maxBytes int64, maxFiles int) (*File, error) {
 	f := &File{path: path, maxBytes: maxBytes, maxFiles: maxFiles}
 	if err := f.open(); err != nil {
 		return nil, err
 	}
-	const writable = 2                                    // W_OK
-	isFile := f.id.Mode&syscall.S_IFMT == syscall.S_IFREG // not a terminal or a pipe
-	if dir := filepath.Dir(path); isFile && maxBytes > 0 {
-		if err := syscall.Access(dir, writable); err != nil {
-			return nil, errors.Join(fmt.Errorf("rotate in %s: %w", dir, err), f.Close())
-		}
+	if !f.isRegular() || maxBytes == 0 {
+		return f, nil
+	}
+	const writable = 2 // W_OK
+	target, err := filepath.EvalSymlinks(path)
+	if err == nil {
+		err = syscall.Access(filepath.Dir(target), writable)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("rotate in %s: %w", filepath.Dir(path), err), f.Close())
 	}
 	return f, nil
 }
@@ -53,12 +63,18 @@ func (f *File) Append(line []byte) error {
 	if err := f.prepare(int64(len(line))); err != nil {
 		return err
 	}
+	if !f.isRegular() {
+		_ = f.file.SetWriteDeadline(time.Now().Add(patience)) // fails if writes do not wait
+	}
 	n, err := f.file.Write(line)
 	if err != nil && n > 0 { // a full disk can accept part of the line
 		err = errors.Join(err, f.takeBack(int64(n)))
 	}
 	return err
 }
+
+// isRegular reports whether f is no terminal or pipe.
+func (f *File) isRegular() bool { return f.id.Mode&syscall.S_IFMT == syscall.S_IFREG }
 
 // Close closes the file; Append fails afterwards.
 func (f *File) Close() error {
@@ -108,35 +124,35 @@ func (f *File) open() error {
 
 // rotate renames every file to the next number, oldest first so that none is
 // overwritten, and removes those beyond maxFiles. It goes by the names that exist, so
-// that a lowered maxFiles takes effect as well.
+// that a lowered maxFiles takes effect as well, and around directories, which are
+// somebody else's and could be neither overwritten nor removed.
 func (f *File) rotate() error {
-	oldest := 0
-	for {
-		if _, err := os.Lstat(f.numbered(oldest + 1)); err != nil {
-			break
-		}
-		oldest++
+	path, err := filepath.EvalSymlinks(f.path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("rotate: %w", err)
 	}
-	for i := oldest; i >= 0; i-- {
-		var err error
+	var names []string // the live file's, those of the rotated ones, and the next that is free
+	for i := 0; err == nil; i++ {
+		name := path
+		if i > 0 {
+			name += "." + strconv.Itoa(i)
+		}
+		var info fs.FileInfo
+		if info, err = os.Lstat(name); err != nil || !info.IsDir() {
+			names = append(names, name)
+		}
+	}
+	for i := len(names) - 2; i >= 0; i-- {
 		if i+1 >= f.maxFiles {
-			err = os.Remove(f.numbered(i))
+			err = os.Remove(names[i])
 		} else {
-			err = os.Rename(f.numbered(i), f.numbered(i+1))
+			err = os.Rename(names[i], names[i+1])
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("rotate: %w", err)
 		}
 	}
 	return f.open()
-}
-
-// numbered returns the name of the i-th rotated file; the 0th is the live one.
-func (f *File) numbered(i int) string {
-	if i == 0 {
-		return f.path
-	}
-	return f.path + "." + strconv.Itoa(i)
 }
 
 // takeBack removes the n bytes written of a line that did not fit, so that the file

@@ -3,11 +3,13 @@ package logfile
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -35,6 +37,9 @@ func newPath(t *testing.T, contents map[string]string) string {
 	return filepath.Join(dir, "log")
 }
 
+// isDirectory stands for the content of one.
+const isDirectory = "(a directory)"
+
 // files returns the contents of the log's directory, by the names of the files.
 func files(t *testing.T, path string) map[string]string {
 	t.Helper()
@@ -43,6 +48,9 @@ func files(t *testing.T, path string) map[string]string {
 	contents := map[string]string{}
 	for _, name := range names {
 		content, err := os.ReadFile(name)
+		if errors.Is(err, syscall.EISDIR) {
+			content, err = []byte(isDirectory), nil
+		}
 		require.NoError(t, err)
 		contents[filepath.Base(name)] = string(content)
 	}
@@ -149,18 +157,66 @@ func TestNextLineGoesToTheFileAtThePath(t *testing.T) {
 	}
 }
 
-// A directory that is not empty stands where the oldest file would be removed:
-// an error that a test can make as root, too.
+// The rotated name is too long: an error that a test can make as root, too.
 func TestFailedRotationKeepsTheFile(t *testing.T) {
-	path := newPath(t, nil)
+	name := strings.Repeat("x", 254)
+	path := filepath.Join(filepath.Dir(newPath(t, nil)), name)
 	f := open(t, path, 20, 2)
 	f.write(t, 1, 2)
-	require.NoError(t, os.MkdirAll(path+".1/in-the-way", 0o700))
 	require.ErrorContains(t, f.Append([]byte(lines(3, 3))), "rotate: ")
-
-	require.NoError(t, os.RemoveAll(path+".1"))
+	require.NoError(t, os.Truncate(path, 10))
 	f.write(t, 4, 4)
-	assert.Equal(t, map[string]string{"log.1": lines(1, 2), "log": lines(4, 4)}, files(t, path))
+	assert.Equal(t, map[string]string{name: lines(1, 1) + lines(4, 4)}, files(t, path))
+}
+
+func TestDirectoriesAreNotInTheWay(t *testing.T) {
+	for maxFiles, after := range map[int]map[string]string{
+		1: {"log": lines(9, 9)},
+		2: {"log": lines(9, 9), "log.2": lines(8, 8)},
+		4: {"log": lines(9, 9), "log.2": lines(8, 8), "log.4": lines(7, 7), "log.5": lines(6, 6)},
+	} {
+		path := newPath(t, nil)
+		for _, name := range []string{".1", ".3"} {
+			require.NoError(t, os.MkdirAll(path+name+"/in-it", 0o700))
+			after["log"+name] = isDirectory
+		}
+		open(t, path, 10, maxFiles).write(t, 1, 9)
+		assert.Equal(t, after, files(t, path))
+		assert.DirExists(t, path+".1/in-it")
+	}
+}
+
+// What a link leads to is rotated, and not the link: a program that follows the log may
+// refuse a rotated file that is a link, and its target would stay for good.
+func TestRotatesWhereALinkLeads(t *testing.T) {
+	target, path := newPath(t, nil), newPath(t, nil)
+	require.NoError(t, os.Symlink(target, path))
+	open(t, path, 10, 3).write(t, 1, 9)
+	assert.Equal(t, map[string]string{"log": lines(9, 9)}, files(t, path))
+	assert.Equal(t, map[string]string{"log": lines(9, 9), "log.1": lines(8, 8), "log.2": lines(7, 7)}, files(t, target))
+}
+
+func TestFullPipeHoldsNothingUp(t *testing.T) {
+	path := newPath(t, nil)
+	require.NoError(t, syscall.Mkfifo(path, 0o600))
+	f := open(t, path, 10, 2)
+	written := 0
+	for f.Append([]byte(lines(written, written))) == nil {
+		written++
+	}
+	for range 3 {
+		require.ErrorIs(t, f.Append([]byte(lines(0, 0))), os.ErrDeadlineExceeded)
+	}
+	reader, err := os.Open(path)
+	require.NoError(t, err)
+	defer reader.Close()
+	content := make([]byte, len(lines(0, written)))
+	_, err = io.ReadFull(reader, content[:len(lines(1, written))])
+	require.NoError(t, err)
+	f.write(t, written, written)
+	_, err = io.ReadFull(reader, content[len(lines(1, written)):])
+	require.NoError(t, err)
+	assert.Equal(t, lines(0, written), string(content), "none is lost, and none torn")
 }
 
 func TestConcurrentLinesAreWholeAndAllThere(t *testing.T) {
