@@ -83,6 +83,14 @@ func (p *Position) MayBeHeldBy(head []byte) bool {
 	return n <= len(head) && fingerprint(head[:n]) == p.Head
 }
 
+// Excludes reports whether a file that begins with head, its first Window bytes or all that
+// it has, begins otherwise than the one that the position is in. A head of NULs tells
+// nothing, see IsHeldBy.
+func (p *Position) Excludes(head []byte) bool {
+	n := known(p.Offset)
+	return n <= len(head) && n > 0 && head[0] != 0 && fingerprint(head[:n]) != p.Head
+}
+
 // IsHeldBy reports whether f has the content that the position tells of. A head of NULs
 // was punched out to give its disk space back (fallocate -p): then the tail decides.
 func (p *Position) IsHeldBy(f io.ReaderAt) (bool, error) {

@@ -157,20 +157,24 @@ func TestHeadTellsWhatMayBeHeld(t *testing.T) {
 		offset int
 		head   string
 		want   bool
+		not    bool // the head excludes it
 	}{
-		{"nothing printed", 0, "", true},
-		{"nothing printed, any head", 0, "x", true},
-		{"its own head", 1000, content[:Window], true},
-		{"its own short head", 100, content[:100], true},
-		{"more than its own short head", 100, content[:Window], true},
-		{"too short a head", 1000, content[:Window-1], false},
-		{"too short a file", 100, content[:99], false},
-		{"an empty file", 100, "", false},
-		{"another head", 1000, "x" + content[1:Window], false},
-		{"the same head, then something else", 100, content[:100] + "x", true},
+		{"nothing printed", 0, "", true, false},
+		{"nothing printed, any head", 0, "x", true, false},
+		{"its own head", 1000, content[:Window], true, false},
+		{"its own short head", 100, content[:100], true, false},
+		{"more than its own short head", 100, content[:Window], true, false},
+		{"too short a head", 1000, content[:Window-1], false, false},
+		{"too short a file", 100, content[:99], false, false},
+		{"an empty file", 100, "", false, false},
+		{"another head", 1000, "x" + content[1:Window], false, true},
+		{"another head of a short one", 100, "x" + content[1:100], false, true},
+		{"a head that was punched out", 1000, "\x00" + content[1:Window], false, false},
+		{"the same head, then something else", 100, content[:100] + "x", true, false},
 	} {
 		p := at(t, content[:test.offset])
 		assert.Equal(t, test.want, p.MayBeHeldBy([]byte(test.head)), test.name)
+		assert.Equal(t, test.not, p.Excludes([]byte(test.head)), test.name)
 	}
 }
 

@@ -1,6 +1,7 @@
 package tail
 
 import (
+	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -173,4 +174,25 @@ func content(t testing.TB, path string) []byte {
 	data, err := os.ReadFile(path)
 	require.NoError(t, err)
 	return data
+}
+
+// As a backup restores them: each was made after the one before, and its times are older
+// than it is, so that by its times it may be a copy of any other.
+func TestRestoredFilesAreNotReadInPairs(t *testing.T) {
+	calls := func(files int) (n int) {
+		s := newSite(t)
+		s.hook = func() { n++ }
+		for i := range files {
+			w := newWriter(t, fmt.Sprintf("%s.%03d", s.path, files-i))
+			fmt.Fprintf(w.file, "the first line of file %03d\n", i)
+			w.some(10)
+			require.NoError(t, w.file.Close())
+			then := time.Unix(int64(1e9+i), 0)
+			require.NoError(t, os.Chtimes(w.file.Name(), then, then))
+		}
+		s.look()
+		require.Len(t, s.sink.printed(), 11*files)
+		return n
+	}
+	assert.Less(t, calls(160), 5*calls(40))
 }
