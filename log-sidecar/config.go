@@ -79,9 +79,9 @@ func variable[T any](e *environment, name, fallback, meaning, want string, parse
 
 func text(s string) (string, error) { return s, nil }
 
-// filePath accepts any path except that of an existing directory.
+// filePath accepts any path except that of a directory, which need not exist yet either.
 func filePath(s string) (string, error) {
-	if info, err := os.Stat(s); err == nil && info.IsDir() {
+	if info, err := os.Stat(s); err == nil && info.IsDir() || strings.HasSuffix(s, "/") {
 		return s, syscall.EISDIR
 	}
 	return s, nil

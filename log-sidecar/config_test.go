@@ -41,7 +41,7 @@ func TestBadValueIsSaidInOneLine(t *testing.T) {
 		name, allowed string
 		values        []string
 	}{
-		{"LOG_PATH", "the path of a file", []string{t.TempDir()}},
+		{"LOG_PATH", "the path of a file", []string{t.TempDir(), "/no/such/directory/"}},
 		{"STATE_DIR", wantStateDir, []string{"/proc/no/such/directory", binary}},
 		{"LISTEN_ADDR", "host:port or :port", []string{"9090", "localhost", ":", ":http", ":65536", ":-1", "::1:9090", "http://localhost:9090"}},
 		{"LISTEN_ADDR", "a free address on this machine", []string{busy.Addr().String(), "192.0.2.1:9090"}},
