@@ -19,17 +19,21 @@ if [ -t 1 ]; then
   bold=$'\e[1m' green=$'\e[32m' red=$'\e[31m' plain=$'\e[0m'
 fi
 
-app='' sidecar='' asked='' # asked to end
-work=$(mktemp -d)
+app='' sidecar='' work='' asked='' # asked to end
 
 alive() { [ -n "$1" ] && kill -0 "$1" 2>/dev/null; }
 
-# end PID: let it finish; a second Ctrl-C meanwhile does not.
+# end PROGRAM PID: let it finish; a second Ctrl-C meanwhile does not.
 end() {
-  ending=$1 # for the trap, which can come when this function has returned
+  ending=$2 # for the trap, which can come when this function has returned
   alive "$ending" || return 0
-  kill -TERM "$ending"
   trap 'kill -KILL "$ending" 2>/dev/null || true' INT TERM HUP
+  # Before it has said something it may still be this shell's child, to which a signal is
+  # lost.
+  while [ ! -s "$work/$1.stderr" ] && alive "$ending"; do
+    sleep 0.05
+  done
+  kill -TERM "$ending" 2>/dev/null || true
   while alive "$ending"; do # a signal interrupts wait
     wait "$ending" || true
   done
@@ -37,14 +41,15 @@ end() {
 
 clean_up() {
   trap - EXIT
-  end "$app"
-  end "$sidecar"
-  rm -rf "$work"
+  end main-app "$app"
+  end log-sidecar "$sidecar"
+  [ -z "$work" ] || rm -rf "$work"
   [ -z "$asked" ] || printf '%s✓%s both have ended\n' "$green" "$plain"
 }
 trap clean_up EXIT
 trap 'trap "" INT TERM HUP; asked=1; exit 0' INT TERM HUP
 
+work=$(mktemp -d) # only now that the traps remove it
 log_dir=${LOG_DIR:-$work/log}
 state_dir=${STATE_DIR:-$work/state}
 mkdir -p "$log_dir" "$state_dir"

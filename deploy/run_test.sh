@@ -43,3 +43,10 @@ run=''
 tail -n 1 "$work/out" | grep -q '^✓ both have ended$' || fail "its end is not said"
 [ -z "$(ls "$work/tmp")" ] || fail "its directory is left behind"
 if curl -s "$addr/healthz"; then fail "main-app is left behind"; fi
+
+# A signal at the very start, when there is nothing yet but the directory.
+mkdir "$work/bin"
+printf '#!/bin/sh\nkill -TERM "$PPID"\nexec %s "$@"\n' "$(command -v mktemp)" >"$work/bin/mktemp"
+chmod +x "$work/bin/mktemp"
+TMPDIR=$work/tmp PATH=$work/bin:$PATH deploy/run.sh >"$work/out-early" 2>&1 || fail "exit code $?"
+[ -z "$(ls "$work/tmp")" ] || fail "its directory is left behind by an early signal"
