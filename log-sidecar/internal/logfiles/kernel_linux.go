@@ -65,7 +65,7 @@ func stat(path string, follow bool) (File, error) {
 }
 
 func statx(dir int, path string, flags int) (File, error) {
-	const mask = unix.STATX_TYPE | unix.STATX_INO | unix.STATX_SIZE | unix.STATX_MTIME | unix.STATX_CTIME |
+	const mask = unix.STATX_TYPE | unix.STATX_NLINK | unix.STATX_INO | unix.STATX_SIZE | unix.STATX_MTIME | unix.STATX_CTIME |
 		unix.STATX_BTIME | unix.STATX_MNT_ID
 	var st unix.Statx_t
 	for {
@@ -84,6 +84,7 @@ func statx(dir int, path string, flags int) (File, error) {
 		Size:     int64(st.Size),
 		Modified: ns(st.Mtime),
 		Changed:  ns(st.Ctime),
+		Deleted:  st.Nlink == 0,
 		mount:    st.Mnt_id,
 	}
 	if st.Mask&unix.STATX_BTIME != 0 {

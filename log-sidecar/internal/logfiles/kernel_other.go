@@ -39,7 +39,7 @@ func describe(info fs.FileInfo) File {
 	f := File{Size: info.Size(), Modified: info.ModTime().UnixNano(), mode: info.Mode().Type()}
 	f.Changed = f.Modified
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		f.ID = ID{uint64(st.Dev), st.Ino}
+		f.ID, f.Deleted = ID{uint64(st.Dev), st.Ino}, st.Nlink == 0
 	}
 	return f
 }

@@ -30,6 +30,7 @@ type File struct {
 	Modified int64 // last write
 	Changed  int64 // last change of its inode: a write, a rename, an unlink
 	Born     int64 // creation; 0 if the file system does not tell
+	Deleted  bool  // it has no name any more
 
 	suffix string // what rotation has added to the log's name
 	number int    // that, if it is a number
@@ -72,6 +73,7 @@ var (
 	ErrMoved = errors.New("the file was renamed")
 
 	errIrregular = errors.New("is not a regular file")
+	errMounted   = errors.New("is mounted as a single file")
 	errOutside   = errors.New("is a symbolic link that leads out of its volume, and is not followed")
 )
 
@@ -175,6 +177,19 @@ func (l *Log) Dirs() []string {
 		dirs = append(dirs, dir)
 	}
 	return slices.Compact(dirs)
+}
+
+// Watchable returns an error if what happens to the log causes no events in Dirs: a file
+// that is mounted alone has its events in the directory that it was mounted from.
+func (l *Log) Watchable() error {
+	file, err := stat(l.path, false)
+	if err != nil {
+		return nil //nolint:nilerr // it may come
+	}
+	if dir, err := stat(l.dir, true); err == nil && dir.mount != file.mount {
+		return fmt.Errorf("%s %w", l.path, errMounted)
+	}
+	return nil
 }
 
 // Has reports whether a file of this name in one of Dirs may belong to the log.

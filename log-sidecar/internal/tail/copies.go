@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 
 	"sidecar.example/log-sidecar/internal/logfiles"
 	"sidecar.example/log-sidecar/internal/position"
@@ -34,6 +35,13 @@ func madeAfter(f, of *logfiles.File) bool {
 	return f.Born > f.Modified && of.Born != 0 && of.Born < f.Born
 }
 
+// begunAnew reports whether f is a log that was begun when the file of had been deleted, and
+// that was not given an earlier time, as a restored one is. It is no copy, though the app
+// may have written the same to both.
+func begunAnew(f, of *logfiles.File) bool {
+	return f.Live && of.Deleted && of.Changed < f.Born && f.Born <= f.Modified
+}
+
 // mayBeCopy reports whether f may be behind a file that it is a copy of: it has gone on
 // where another one was, or nothing of it is printed.
 func (f *file) mayBeCopy() bool { return f.at.Copy || f.at.Offset == 0 }
@@ -49,7 +57,13 @@ func (r *registry) inherit(f *file) error {
 		head, err := headOf(content, f.limit)
 		for i := 0; i < len(r.gone) && err == nil; i++ {
 			g := &r.gone[i]
-			sure := f.at.Copy && g.at.Copy || g.file != nil && madeBeside(&f.File, g.file)
+			sure := f.at.Copy && g.at.Copy
+			if g.file != nil && !sure {
+				if g.file.ID == f.ID && g.file.Born == f.Born || begunAnew(&f.File, g.file) {
+					continue // its lines were written again
+				}
+				sure = madeBeside(&f.File, g.file)
+			}
 			var ok bool
 			if ok, err = r.take(f, content, head, &g.at, sure); ok {
 				g.found = true
@@ -78,7 +92,7 @@ func (r *registry) adopt(f *file) error {
 			continue
 		}
 		ok, err := r.take(f, f.open, head, &g.at.Position, sure)
-		if err == nil && !ok && sure && f.Live && f.at.Offset == 0 {
+		if err == nil && !ok && sure && f.Live && f.at.Offset == 0 { // it has replaced g
 			err = r.takeCommon(f, g)
 		}
 		if err != nil {
@@ -100,10 +114,15 @@ func (r *registry) adopt(f *file) error {
 // content.
 func kinship(f, g *file) (sure, related bool) {
 	beside := madeBeside(&f.File, &g.File)
-	if g == f || f.Live && g.listed && !g.Live && !beside {
-		return false, false // the app began f when g had been rotated
+	switch {
+	case g == f:
+		return false, false
+	case f.at.Copy && g.at.Copy:
+		return true, true
+	case f.Live && !beside && (g.listed && !g.Live || begunAnew(&f.File, &g.File)):
+		return false, false // the app began f when g had been rotated, or deleted
 	}
-	return f.at.Copy && g.at.Copy || beside && (!f.Live || !g.listed), true
+	return beside && (!f.Live || !g.listed), true
 }
 
 // leave has f, a rotated file, leave to g what that has as well: what is printed of it needs
@@ -180,6 +199,18 @@ func (r *registry) leaveRest(f *file) error {
 		}
 	}
 	return nil
+}
+
+// isInCopy reports whether what is not printed of a file that has gone is in a copy, which
+// was found before the file had gone.
+func (r *registry) isInCopy(g *goneFile) bool {
+	return g.at.Copy && slices.ContainsFunc(r.files, func(f *file) bool {
+		if !f.at.Copy || f.Size < g.at.Offset+g.unread {
+			return false
+		}
+		held, err := r.peek(f, g.at.IsHeldBy)
+		return held && err == nil
+	})
 }
 
 // giveBack gives the other files back what they left to f.

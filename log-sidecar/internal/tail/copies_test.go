@@ -42,8 +42,12 @@ func TestMadeBeside(t *testing.T) {
 
 func TestKinship(t *testing.T) {
 	made := func(live, listed bool, born int64, copied bool) *file {
-		f := &file{File: logfiles.File{Live: live, Born: born, Changed: 10}, listed: listed}
+		f := &file{File: logfiles.File{Live: live, Born: born, Modified: 50, Changed: 10}, listed: listed}
 		f.at.Copy = copied
+		return f
+	}
+	deleted := func(f *file) *file {
+		f.Deleted = true
 		return f
 	}
 	const live, listed, copied = true, true, true
@@ -58,8 +62,10 @@ func TestKinship(t *testing.T) {
 		{"a rotated file younger than the live one", made(!live, listed, 3, !copied), made(live, listed, 2, !copied), true, true},
 		{"a rotated file older than the live one", made(!live, listed, 1, !copied), made(live, listed, 2, !copied), false, true},
 		{"begun after the rotation", made(live, listed, 20, !copied), made(!live, listed, 2, !copied), false, false},
-		{"begun after the rotation, and copied since", made(live, listed, 20, copied), made(!live, listed, 2, copied), false, false},
-		{"begun after the deletion", made(live, listed, 20, !copied), made(!live, !listed, 2, !copied), false, true},
+		{"begun after the rotation, and both are copies", made(live, listed, 20, copied), made(!live, listed, 2, copied), true, true},
+		{"begun after the deletion", made(live, listed, 20, !copied), deleted(made(!live, !listed, 2, !copied)), false, false},
+		{"restored after the deletion", made(live, listed, 60, !copied), deleted(made(!live, !listed, 2, !copied)), false, true},
+		{"made after the other was moved away, as editors do", made(live, listed, 20, !copied), made(!live, !listed, 2, !copied), false, true},
 		{"there before the rotation", made(live, listed, 5, !copied), made(!live, listed, 2, !copied), false, true},
 		{"there before the deletion: it has replaced the log", made(live, listed, 5, !copied), made(!live, !listed, 2, !copied), true, true},
 	} {
@@ -167,6 +173,21 @@ func TestACopyFinishedBetweenAnyTwoSystemCalls(t *testing.T) {
 			}, printedOnce)
 		})
 	}
+}
+
+// The copy is printed as far as it goes, and the log goes on behind that.
+func TestCopyWhereNoCreationTimeIsKnown(t *testing.T) {
+	s, w := newLog(t, 20)
+	s.kill()
+	w.some(20)
+	copyFile(t, s.path, s.path+".1")
+	w.some(20)
+	s.hook = func() {
+		for _, f := range s.tailer.files {
+			f.Born = 0
+		}
+	}
+	s.prints(w)
 }
 
 func content(t testing.TB, path string) []byte {

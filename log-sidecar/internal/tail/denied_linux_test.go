@@ -3,6 +3,7 @@ package tail
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -75,22 +76,53 @@ func TestQuietFileIsClosedWithoutLease(t *testing.T) {
 	})
 }
 
-// The limits of inotify are the whole machine's, but for those of a user
-// namespace: the test runs again as a process in one of its own.
+// inNamespaces reports whether the test runs in namespaces of its own, in which it may
+// mount and has limits of inotify that are not the whole machine's. If not, it runs the
+// test again as a process that does.
+func inNamespaces(t *testing.T) bool {
+	t.Helper()
+	const variable = "TAIL_TEST_NAMESPACE"
+	if os.Getenv(variable) != "" {
+		return true
+	}
+	cmd := exec.Command(os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), variable+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}},
+	}
+	out, err := cmd.CombinedOutput()
+	if len(out) == 0 && err != nil {
+		t.Skipf("no user namespace is to be had: %v", err)
+	}
+	require.NoError(t, err, string(out))
+	return false
+}
+
+func TestSingleFileMountIsPolled(t *testing.T) {
+	if !inNamespaces(t) {
+		return
+	}
+	s, w := newLog(t, 0)
+	mounted := filepath.Join(t.TempDir(), "mounted.log")
+	require.NoError(t, os.WriteFile(mounted, nil, 0o600))
+	if err := syscall.Mount(s.path, mounted, "", syscall.MS_BIND, ""); err != nil {
+		t.Skipf("nothing can be mounted: %v", err)
+	}
+	s.cfg.Path = mounted
+	s.run()
+	for range 3 {
+		w.some(5)
+		s.wantSoon(w.lines)
+	}
+	require.True(t, s.tailer.Status().Polling)
+	require.Contains(t, s.log.String(), "no file events: polling")
+	require.NoError(t, syscall.Unmount(mounted, syscall.MNT_DETACH))
+	s.eventually("events are had", func() bool { return !s.tailer.Status().Polling })
+}
+
 func TestWithoutInotifyItPollsAndSaysSo(t *testing.T) {
-	const inNamespace = "TAIL_TEST_NAMESPACE"
-	if os.Getenv(inNamespace) == "" {
-		cmd := exec.Command(os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.v")
-		cmd.Env = append(os.Environ(), inNamespace+"=1")
-		cmd.SysProcAttr = &syscall.SysProcAttr{
-			Cloneflags:  syscall.CLONE_NEWUSER,
-			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}},
-		}
-		out, err := cmd.CombinedOutput()
-		if len(out) == 0 && err != nil {
-			t.Skipf("no user namespace is to be had: %v", err)
-		}
-		require.NoError(t, err, string(out))
+	if !inNamespaces(t) {
 		return
 	}
 	for name, limit := range map[string]string{

@@ -3,6 +3,7 @@ package tail
 import (
 	"os"
 	"time"
+	"unicode/utf8"
 
 	"sidecar.example/log-sidecar/internal/lines"
 	"sidecar.example/log-sidecar/internal/logfiles"
@@ -24,8 +25,10 @@ type file struct {
 	changed time.Time // when it was last seen to change
 	held    time.Time // since when somebody is seen to write to it, though it is not live
 	twin    *file     // what is not printed of it is in this one, too, and is left to that
-	ignored bool      // compressed
+	ignored bool      // compressed, or shredded
 	trouble error     // why it cannot be read
+
+	rewritten bool // in place, after it was put to rest
 }
 
 // A goneFile is what is left of a file that has gone: of its content, or all of it.
@@ -43,6 +46,22 @@ func (f *file) unread() int64 {
 		return 0
 	}
 	return max(0, f.Size-f.at.Offset)
+}
+
+// isShredded reports whether f was overwritten with what is no text, and so may be about to
+// be deleted.
+func (f *file) isShredded() (bool, error) {
+	if !f.rewritten || f.at.Next() > 0 || f.limit <= 0 {
+		return false, nil
+	}
+	head, err := headOf(f.open, f.limit)
+	for range utf8.UTFMax { // its end may be within a character
+		if err != nil || utf8.Valid(head) {
+			return false, err
+		}
+		head = head[:len(head)-1]
+	}
+	return true, nil
 }
 
 // printed is how far f is printed, with what needs no printing.

@@ -59,6 +59,9 @@ func (r *registry) update(listing *logfiles.Listing) {
 	for i := range listing.Files {
 		found := &listing.Files[i]
 		f := known[found.ID]
+		if f != nil && f.open == nil && f.Born != found.Born {
+			f.listed, f = false, nil // it was deleted, and its inode is used again
+		}
 		if f == nil {
 			f = &file{File: *found}
 			r.recall(f)
@@ -74,6 +77,7 @@ func (r *registry) update(listing *logfiles.Listing) {
 		switch {
 		case f.listed:
 		case f.open == nil:
+			f.Deleted = true // or is somewhere else, and the log's no more
 			r.forget(f)
 		case f.at.Offset == 0: // it was the live one, before anything was written to it
 			f.at.Order = r.nextOrder()
@@ -97,9 +101,12 @@ func (r *registry) nextOrder() int64 {
 func (r *registry) recall(f *file) {
 	best := -1
 	for i := range r.gone {
-		at := &r.gone[i].at
+		at, was := &r.gone[i].at, r.gone[i].file
 		if at.ID != f.ID || best >= 0 && at.Offset < r.gone[best].at.Offset {
 			continue
+		}
+		if was != nil && was.Born != f.Born {
+			continue // its inode was given to another file
 		}
 		if r.isHeldBy(at, f) {
 			best = i
@@ -132,6 +139,7 @@ func (r *registry) lose(f *file) {
 		was.Live = true // whatever its name is by now: it is the log that is truncated
 		r.gone = append(r.gone, goneFile{at: f.at.Position, file: &was, unread: max(0, f.end-f.at.Next())})
 	}
+	f.rewritten = !f.Live && f.at.Done && f.limit >= f.at.Offset
 	f.at = lines.Place{}
 	f.end, f.rest, f.ignored = 0, false, false
 	r.giveBack(f)
@@ -150,7 +158,7 @@ func (r *registry) forget(f *file) {
 func (r *registry) settle() {
 	for i := range r.gone {
 		g := &r.gone[i]
-		if !g.found && (g.unread > 0 || g.expected && r.complete) {
+		if !g.found && (g.unread > 0 && !r.isInCopy(g) || g.expected && r.complete) {
 			r.lost.Gaps++
 			args := []any{"position", g.at.Offset}
 			if g.file != nil {

@@ -1,6 +1,7 @@
 package tail
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -205,6 +206,50 @@ func TestCopiedAndDeleted(t *testing.T) {
 			w.some(5)
 			s.prints(w)
 		})
+	}
+}
+
+func TestReplacedByACopyOfItself(t *testing.T) {
+	for name, replace := range map[string]func(s *site, look func()){
+		"renamed over it, as rsync does": func(s *site, look func()) {
+			copyFile(t, s.path, s.dir+"/.tmp")
+			look()
+			require.NoError(t, os.Rename(s.dir+"/.tmp", s.path))
+		},
+		"written where it was, as editors do": func(s *site, look func()) {
+			require.NoError(t, os.Rename(s.path, s.path+"~"))
+			look()
+			afterATick(t, s.path+"~") // or it may have been made before
+			copyFile(t, s.path+"~", s.path)
+			look()
+			require.NoError(t, os.Remove(s.path+"~"))
+		},
+		"moved away, made, and filled": func(s *site, look func()) {
+			require.NoError(t, os.Rename(s.path, s.dir+"/elsewhere"))
+			look()
+			afterATick(t, s.dir+"/elsewhere")
+			require.NoError(t, os.WriteFile(s.path, nil, 0o600))
+			look()
+			require.NoError(t, os.WriteFile(s.path, content(t, s.dir+"/elsewhere"), 0o600))
+		},
+	} {
+		for _, down := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, down %v", name, down), func(t *testing.T) {
+				s, w := newLog(t, 20)
+				w.some(5)
+				w.close()
+				if down {
+					s.kill()
+					replace(s, func() {})
+				} else {
+					replace(s, s.look)
+				}
+				s.look()
+				w.open()
+				w.some(5)
+				s.prints(w)
+			})
+		}
 	}
 }
 

@@ -50,6 +50,10 @@ const (
 	// the kernel does not say whether anybody can still write to it.
 	quietFor = 5 * time.Second
 
+	// maxShred is how long the shredding of a file is waited for. What it was overwritten
+	// with is no line if the file is deleted then.
+	maxShred = 30 * time.Second
+
 	// readings is how often the directory is read until two readings agree.
 	readings = 3
 
@@ -262,7 +266,11 @@ func (t *Tailer) lookOnce() error {
 func (t *Tailer) list() error {
 	t.stale = false
 	if waker := t.waker.Load(); waker != nil {
-		waker.Watch(t.log.Dirs())
+		if err := t.log.Watchable(); err != nil {
+			waker.Poll(err)
+		} else {
+			waker.Watch(t.log.Dirs())
+		}
 	}
 	listing := t.log.List(readings)
 	if t.mustWait(&listing) {
@@ -316,6 +324,14 @@ func (t *Tailer) follow(f *file) error {
 		}
 		f.open, f.trouble, f.ignored = opened, nil, false
 		t.publish() // its bytes count as lag from now on, deleted or not
+	}
+	if shredded, err := f.isShredded(); err != nil {
+		return t.fail(f, err)
+	} else if shredded {
+		if f.listed && t.isWritten(f) && time.Since(f.held) < maxShred {
+			return nil
+		}
+		f.ignored = !f.listed
 	}
 	err := t.catchUp(f)
 	if err == nil && f.twin == nil && !f.Live && f.listed {
@@ -420,14 +436,7 @@ func (t *Tailer) letGo(f *file) error {
 	if !f.listed && t.live() == nil {
 		return nil // it was deleted or moved away, and may be all that there is
 	}
-	t.log.Step()
-	now := time.Now()
-	if written, known := logfiles.Writers(f.open); known && written || !known && now.Sub(f.changed) < quietFor {
-		if f.held.IsZero() {
-			f.held = now
-		}
-		// Its close causes no event: it is asked often at first, then less and less.
-		t.comeBack(min(max(now.Sub(f.held)/2, 2*movingPause), t.cfg.PollInterval))
+	if t.isWritten(f) {
 		return nil
 	}
 	if err := t.measure(f); err != nil || f.open == nil {
@@ -452,6 +461,21 @@ func (t *Tailer) letGo(f *file) error {
 		t.forget(f)
 	}
 	return nil
+}
+
+// isWritten reports whether anybody may still write to f, a rotated file.
+func (t *Tailer) isWritten(f *file) bool {
+	t.log.Step()
+	now := time.Now()
+	if written, known := logfiles.Writers(f.open); known && !written || !known && now.Sub(f.changed) >= quietFor {
+		return false
+	}
+	if f.held.IsZero() {
+		f.held = now
+	}
+	// Its close causes no event: it is asked often at first, then less and less.
+	t.comeBack(min(max(now.Sub(f.held)/2, 2*movingPause), t.cfg.PollInterval))
+	return true
 }
 
 // finish prints what follows the last \n of f, to which nobody can write any more, unless

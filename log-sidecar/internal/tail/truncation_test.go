@@ -128,6 +128,111 @@ func TestFileMadeLargerBeforehand(t *testing.T) {
 	require.Zero(t, s.tailer.Status().Truncations)
 }
 
+// A rotated file that is overwritten may be about to be deleted: shred does so, several
+// times. What it holds in the end is printed only if it stays.
+func TestRotatedFileIsOverwritten(t *testing.T) {
+	for name, stays := range map[string]bool{"and deleted": false, "and stays": true} {
+		t.Run(name, func(t *testing.T) {
+			s, w := newLog(t, 20)
+			w.rotate()
+			w.some(20)
+			s.lookUntil("at rest", func() bool { return s.tailer.files[0].open == nil })
+			file, err := os.OpenFile(s.path+".1", os.O_WRONLY, 0)
+			require.NoError(t, err)
+			defer file.Close()
+			last := "\xff" + strings.Repeat("z", int(size(t, s.path)))
+			for _, content := range []string{strings.Repeat("\xfa\n", 2000), last + "\n", strings.Repeat("\xfb\n", 2000), last + "\n"} {
+				_, err = file.WriteAt([]byte(content), 0)
+				require.NoError(t, err)
+				s.prints(w)
+			}
+			require.NoError(t, file.Truncate(int64(len(last))+1))
+			if stays {
+				w.lines = append(w.lines, last)
+			} else {
+				require.NoError(t, os.Remove(s.path+".1"))
+			}
+			require.NoError(t, file.Close())
+			s.lookUntil("at rest", func() bool { return s.tailer.Status().Followed == 1 })
+			s.prints(w)
+			require.Zero(t, s.tailer.Status().Gaps)
+		})
+	}
+}
+
+// A process may keep the file open for as long as it likes.
+func TestRotatedFileIsRewritten(t *testing.T) {
+	s, w := newLog(t, 20)
+	w.rotate()
+	w.some(20)
+	s.lookUntil("at rest", func() bool { return s.tailer.files[0].open == nil })
+	other := &writer{t: t, path: s.path + ".1", name: "other"}
+	defer other.close()
+	require.NoError(t, os.Truncate(other.path, 0))
+	other.open()
+	other.some(100)
+	s.look()
+	s.want(append(w.lines, other.lines...))
+}
+
+// An app that begins its log anew may begin it with the same lines.
+func TestBegunAnewWithTheSameLines(t *testing.T) {
+	openLater := func(s *site, w *writer) { // else nothing tells which was first
+		mark := s.dir + "/mark"
+		require.NoError(t, os.WriteFile(mark, nil, 0o600))
+		afterATick(t, mark)
+		w.open()
+	}
+	for name, begin := range map[string]func(s *site, w *writer){
+		"truncated": func(s *site, _ *writer) { require.NoError(t, os.Truncate(s.path, 0)) },
+		"deleted": func(s *site, w *writer) {
+			require.NoError(t, os.Remove(s.path))
+			openLater(s, w)
+		},
+		"rotated over the older one, unseen": func(s *site, w *writer) {
+			require.NoError(t, os.Rename(s.path, s.path+".1"))
+			openLater(s, w)
+		},
+		"rotated over the older one": func(s *site, w *writer) {
+			require.NoError(t, os.Rename(s.path, s.path+".1"))
+			s.look()
+			openLater(s, w)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, w := newLog(t, 20)
+			again := content(t, s.path)
+			for range 3 {
+				begin(s, w)
+				s.look()
+				w.write(string(again))
+				w.lines = append(w.lines, w.lines[:20]...)
+				s.prints(w)
+			}
+		})
+	}
+}
+
+func TestUnfinishedLineInACopyIsNoGap(t *testing.T) {
+	for name, copied := range map[string]bool{"that is found before": true, "that is found at once": false} {
+		t.Run(name, func(t *testing.T) {
+			s, w := newLog(t, 20)
+			w.write("not finished")
+			s.look()
+			copyFile(t, s.path, s.path+".1")
+			if copied {
+				s.look()
+			}
+			require.NoError(t, os.Truncate(s.path, 0))
+			w.lines = append(w.lines, "not finished")
+			s.prints(w)
+			w.some(5)
+			s.prints(w)
+			require.Zero(t, s.tailer.Status().Gaps)
+		})
+	}
+}
+
 func TestReusedInodeIsAnotherFile(t *testing.T) {
 	for _, to := range truncations {
 		t.Run(to.name, func(t *testing.T) {

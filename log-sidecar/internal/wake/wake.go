@@ -52,6 +52,11 @@ func (w *Waker) Watch(dirs []string) {
 		w.polling.Store(false)
 		return
 	}
+	w.Poll(err)
+}
+
+// Poll ends the watch, because of err, until Watch is called.
+func (w *Waker) Poll(err error) {
 	w.drop()
 	if w.reason != err.Error() {
 		w.reason = err.Error()
