@@ -4,7 +4,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -17,33 +16,51 @@ import (
 // readings are enough for a directory in which nothing happens.
 const readings = 3
 
-// newDir returns a directory, with no link in its path, that has these files. A name that
-// ends in a slash is a directory, in a bar a pipe, one with an arrow a symbolic link.
-func newDir(t testing.TB, names ...string) string {
+// newDir returns a directory, with no link in its path, that has these files.
+func newDir(t testing.TB, files string) string {
 	t.Helper()
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	require.NoError(t, err)
-	for _, name := range names {
-		link, target, isLink := strings.Cut(name, " -> ")
-		path := filepath.Join(dir, link)
-		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
-		switch {
-		case isLink:
-			require.NoError(t, os.Symlink(target, path))
-		case strings.HasSuffix(name, "/"):
-			require.NoError(t, os.MkdirAll(path, 0o755))
-		case strings.HasSuffix(name, "|"):
-			require.NoError(t, syscall.Mkfifo(strings.TrimSuffix(path, "|"), 0o600))
-		default:
-			write(t, path, "of "+name+"\n")
-		}
-	}
+	makeFiles(t, dir, files)
 	return dir
 }
 
-func write(t testing.TB, path, content string) {
+// makeFiles makes these files in dir, in this order. name: is an empty one, name/ a
+// directory, name| a pipe, name->target a symbolic link, and name=>other a hard link.
+func makeFiles(t testing.TB, dir, files string) {
 	t.Helper()
-	require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
+	for file := range strings.FieldsSeq(files) {
+		name, target, _ := strings.Cut(file, ">")
+		path := filepath.Join(dir, strings.TrimRight(name, ":/|-="))
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		var err error
+		switch name[len(name)-1] {
+		case ':':
+			err = os.WriteFile(path, nil, 0o600)
+		case '/':
+			err = os.MkdirAll(path, 0o755)
+		case '|':
+			err = syscall.Mkfifo(path, 0o600)
+		case '-':
+			err = os.Symlink(target, path)
+		case '=':
+			err = os.Link(filepath.Join(dir, target), path)
+		default:
+			err = os.WriteFile(path, []byte("of "+name+"\n"), 0o600)
+		}
+		require.NoError(t, err)
+	}
+}
+
+// atStep calls f at this step of what l does next, and counts the steps.
+func atStep(l *Log, step int, f func()) (steps *int) {
+	steps = new(int)
+	l.Hook = func() {
+		if *steps++; *steps == step {
+			f()
+		}
+	}
+	return steps
 }
 
 // list lists the log at path, which nothing happens to, and opens each of its files.
@@ -55,7 +72,6 @@ func list(t *testing.T, path string) Listing {
 	for i := range listing.Files {
 		f := &listing.Files[i]
 		assert.Equal(t, f.Path == path, f.Live, f.Path)
-		assert.True(t, !f.Live || i == len(listing.Files)-1, "the live one is last")
 		assert.True(t, l.Has(f.Name), f.Name)
 		opened, err := l.Open(f)
 		require.NoError(t, err)
@@ -65,227 +81,137 @@ func list(t *testing.T, path string) Listing {
 			assert.True(t, now.Same(f))
 			assert.Equal(t, f.Path, now.Path)
 			assert.Equal(t, f.Live, now.Live)
+			assert.False(t, now.Deleted)
 		}
 		require.NoError(t, opened.Close())
 	}
 	return listing
 }
 
-func TestListing(t *testing.T) {
-	for _, test := range []struct {
-		name  string
-		log   string // in the directory
-		files []string
-		want  []string // as they are found, in any order but that of the live one
-	}{
-		{"nothing", "access.log", nil, nil},
-		{"the live one alone", "access.log", []string{"access.log"}, []string{"access.log"}},
-		{"rotated ones alone", "access.log", []string{"access.log.1"}, []string{"access.log.1"}},
-		{"other files beside it", "access.log",
-			[]string{"access.log", "access.log.1", "other.log", "other.log.1", "access.log1"},
-			[]string{"access.log.1", "access.log"}},
-		{"what is no regular file beside it", "access.log",
-			[]string{"other", "access.log.dir/", "access.log.pipe|", "access.log.link -> other", "access.log.gone -> nowhere",
-				"access.log.loop -> access.log.loop", "access.log.through -> other/x",
-				"access.log.long -> " + strings.Repeat("x", 300), "access.log"},
-			[]string{"access.log"}},
+// A listingTest has these files in a directory, and the path of a log there. It wants files
+// by their names, oldest first, and what is said of the path, if anything.
+type listingTest struct{ name, log, files, want, trouble string }
 
-		{"a link in the same directory", "access.log",
-			[]string{"app.log.1", "access.log.2", "app.log", "access.log -> app.log"},
-			[]string{"access.log.2", "app.log.1", "app.log"}},
-		{"a link to another directory", "log/access.log",
-			[]string{"data/app.log.1", "data/access.log.5", "log/access.log.2", "log/app.log.6", "data/app.log", "log/access.log -> ../data/app.log"},
-			[]string{"access.log.2", "app.log.1", "app.log"}},
-		{"a link to a link", "log/access.log",
-			[]string{"data/app.log.1", "data/app.log", "current -> data/app.log", "log/access.log -> ../current"},
-			[]string{"app.log.1", "app.log"}},
-		{"a link to a rotated name", "access.log",
-			[]string{"access.log-1", "access.log-2", "access.log-3", "access.log -> access.log-2"},
-			[]string{"access.log-1", "access.log-3", "access.log-2"}},
-		{"a link that leads nowhere", "access.log",
-			[]string{"access.log.1", "access.log -> nowhere"},
-			[]string{"access.log.1"}},
-		{"a directory behind a link", "current/access.log",
-			[]string{"log/access.log.1", "log/access.log", "current -> log"},
-			[]string{"access.log.1", "access.log"}},
-		{"a .. behind a link", "current/../access.log", // it is deep/access.log
-			[]string{"access.log", "deep/access.log.1", "deep/access.log", "deep/log/", "current -> deep/log"},
-			[]string{"access.log.1", "access.log"}},
-		{"a link through a .. behind a link", "access.log",
-			[]string{"app.log.2", "deep/app.log.1", "deep/app.log", "deep/log/", "current -> deep/log", "access.log -> current/../app.log"},
-			[]string{"app.log.1", "app.log"}},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			path := newDir(t, test.files...) + "/" + test.log
-			listing := list(t, path)
-			assert.True(t, listing.Complete)
-			assert.Empty(t, listing.Troubles)
-			found := names(listing.Files)
-			if len(found) > 0 && listing.Files[len(found)-1].Live {
-				assert.Equal(t, test.want[len(test.want)-1], found[len(found)-1], "the live one")
-			}
-			assert.ElementsMatch(t, test.want, found)
-		})
+func (test *listingTest) run(t *testing.T) {
+	dir := newDir(t, test.files)
+	t.Chdir(dir)
+	for _, path := range []string{test.log, dir + "/" + test.log} {
+		listing := list(t, path)
+		assert.Equal(t, test.want, strings.Join(names(listing.Files), " "))
+		_, err := os.ReadDir(filepath.Dir(path))
+		assert.Equal(t, err == nil, listing.Complete, "where there is a directory to list")
+		if err := errors.Join(listing.Troubles...); test.trouble == "" {
+			assert.NoError(t, err)
+		} else {
+			assert.ErrorContains(t, err, path+test.trouble)
+		}
 	}
 }
 
-func TestPathsToOneLog(t *testing.T) {
-	dir := newDir(t, "log/access.log.1", "log/access.log", "log/app.log -> access.log") + "/log"
-	t.Chdir(dir)
-	for _, path := range []string{"access.log", "./access.log", "../log//access.log", dir + "//./access.log", "app.log", "./app.log"} {
-		listing := list(t, path)
-		assert.Equal(t, []string{"access.log.1", "access.log"}, names(listing.Files), path)
-		for _, watched := range New(path).Dirs() {
-			absolute, err := filepath.Abs(watched)
-			require.NoError(t, err)
-			assert.Equal(t, dir, absolute, path)
-		}
+func TestListing(t *testing.T) {
+	for _, test := range []listingTest{
+		{"nothing", "access.log", "", "", ""},
+		{"no directory", "log/access.log", "", "", ""},
+		{"rotated ones alone", "access.log", "access.log.1", "access.log.1", ""},
+		{"other files beside it", "access.log", "access.log.1 other.log.1 access.log1 access.log", "access.log.1 access.log", ""},
+		{"empty ones", "access.log", "access.log.3: access.log.2 access.log.1: access.log:", "access.log.2 access.log", ""},
+		{"other kinds beside it", "access.log",
+			"other access.log.dir/ access.log.pipe| access.log.link->other access.log.gone->nowhere access.log.loop->access.log.loop " +
+				"access.log.through->other/x access.log.long->" + strings.Repeat("x", 300) + " access.log", "access.log", ""},
+
+		{"a link in the same directory", "access.log",
+			"access.log.2 app.log.1 app.log access.log->app.log", "access.log.2 app.log.1 app.log", ""},
+		{"a link to another directory", "log/access.log",
+			"log/access.log.2 data/app.log.1 data/access.log.5 log/app.log.6 data/app.log log/access.log->../data/app.log",
+			"access.log.2 app.log.1 app.log", ""},
+		{"a link to a link", "log/access.log",
+			"data/app.log.1 data/app.log current->data/app.log log/access.log->../current", "app.log.1 app.log", ""},
+		{"files with several names", "log/access.log",
+			"data/app.log.1 log/access.log.1=>data/app.log.1 data/app.log data/app.log.2=>data/app.log log/access.log->../data/app.log",
+			"access.log.1 app.log", ""},
+		{"a link to a rotated name", "access.log",
+			"access.log-3 access.log-2 access.log-1 access.log->access.log-2", "access.log-3 access.log-1 access.log-2", ""},
+		{"a link that leads nowhere", "access.log", "access.log.1 access.log->log/app.log", "access.log.1", ""},
+		{"a path that is not clean", "./log//./access.log", "log/access.log.1 log/access.log", "access.log.1 access.log", ""},
+		{"a directory behind a link", "current/access.log",
+			"log/access.log.1 log/access.log current->log", "access.log.1 access.log", ""},
+		{"a .. behind a link", "current/../access.log", // it is deep/access.log
+			"access.log deep/access.log.1 deep/access.log deep/log/ current->deep/log", "access.log.1 access.log", ""},
+		{"a link through a .. behind a link", "access.log",
+			"app.log.2 deep/app.log.1 deep/app.log deep/log/ current->deep/log access.log->current/../app.log", "app.log.1 app.log", ""},
+
+		{"a directory as the log", "access.log", "access.log.1 access.log/", "access.log.1", " is not a regular file"},
+		{"a pipe as the log", "access.log", "access.log.1 access.log|", "access.log.1", " is not a regular file"},
+		{"a link to a directory", "access.log", "access.log.1 log/ access.log->log", "access.log.1", " is not a regular file"},
+		{"a link to itself", "access.log", "access.log.1 access.log->access.log", "access.log.1", ": too many levels"},
+		{"a file as the directory", "log/access.log", "log", "", ": not a directory"},
+	} {
+		t.Run(test.name, test.run)
 	}
 }
 
 func TestDirectories(t *testing.T) {
-	dir := newDir(t, "data/app.log", "deep/log/", "current -> deep/log", "deep/access.log -> ../data/app.log")
+	dir := newDir(t, "data/app.log data/access.log->app.log deep/log/ current->deep/log deep/access.log->../data/app.log")
+	t.Chdir(dir + "/data")
+	assert.Equal(t, []string{"."}, New("access.log").Dirs(), "only once")
+	assert.Equal(t, []string{dir + "/later/"}, New(dir+"/later/access.log").Dirs(), "not there yet")
 	l := New(dir + "/current/../access.log")
 	assert.Equal(t, []string{dir + "/deep", dir + "/data"}, l.Dirs())
-	for name, want := range map[string]bool{
-		"access.log": true, "access.log.1": true, "app.log": true, "app.1.log": true, "other.log": false, "": false,
-	} {
-		assert.Equal(t, want, l.Has(name), name)
+	for _, name := range []string{"access.log", "access.log.1", "app.log", "app.1.log"} {
+		assert.True(t, l.Has(name), name)
 	}
-	assert.Equal(t, []string{dir + "/later/"}, New(dir+"/later/access.log").Dirs(), "not there yet")
-}
-
-func TestEmptyRotatedFilesAreLeftOut(t *testing.T) {
-	dir := newDir(t, "access.log.2")
-	for _, name := range []string{"access.log.3", "access.log.1", "access.log"} {
-		write(t, filepath.Join(dir, name), "")
-	}
-	assert.Equal(t, []string{"access.log.2", "access.log"}, names(list(t, dir+"/access.log").Files))
-}
-
-func TestSeveralNamesAreOneFile(t *testing.T) {
-	dir := newDir(t, "access.log.1", "access.log")
-	for name, oldname := range map[string]string{"access.log.keep": "access.log.1", "access.log.now": "access.log"} {
-		require.NoError(t, os.Link(filepath.Join(dir, oldname), filepath.Join(dir, name)))
-	}
-	files := list(t, dir+"/access.log").Files
-	require.Len(t, files, 2)
-	assert.Contains(t, []string{"access.log.1", "access.log.keep"}, files[0].Name)
-	assert.Equal(t, "access.log", files[1].Name)
-}
-
-func TestTroublesAreTold(t *testing.T) {
-	for _, test := range []struct {
-		name, log string
-		files     []string
-		trouble   string // of the live file
-		complete  bool
-	}{
-		{"a directory as the log", "access.log", []string{"access.log.1", "access.log/"}, "is not a regular file", true},
-		{"a pipe as the log", "access.log", []string{"access.log.1", "access.log|"}, "is not a regular file", true},
-		{"a link to a directory", "access.log", []string{"access.log.1", "log/", "access.log -> log"}, "is not a regular file", true},
-		{"a link to itself", "access.log", []string{"access.log.1", "access.log -> access.log"}, "too many levels", true},
-		{"a file as the directory", "log/access.log", []string{"log"}, "not a directory", false},
-		{"no directory", "log/access.log", nil, "", false},
-		{"no directory behind a link", "access.log", []string{"access.log.1", "access.log -> log/app.log"}, "", true},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			path := newDir(t, test.files...) + "/" + test.log
-			listing := list(t, path)
-			assert.Equal(t, test.complete, listing.Complete)
-			assert.Equal(t, slices.Contains(test.files, "access.log.1"), len(listing.Files) == 1, "the others are listed")
-			if test.trouble == "" {
-				assert.Empty(t, listing.Troubles)
-				return
-			}
-			require.NotEmpty(t, listing.Troubles)
-			assert.ErrorContains(t, listing.Troubles[0], test.trouble)
-			assert.ErrorContains(t, listing.Troubles[0], path)
-		})
-	}
+	assert.False(t, l.Has("other.log") || l.Has(""))
 }
 
 func TestReplacedFileIsNotOpened(t *testing.T) {
-	for _, name := range []string{"access.log", "access.log.1"} {
-		for _, test := range []struct {
-			name    string
-			replace func(path string) error
-		}{
-			{"gone", os.Remove},
-			{"renamed", func(path string) error { return os.Rename(path, path+".old") }},
-			{"another file", func(path string) error { return os.Rename(filepath.Join(filepath.Dir(path), "other"), path) }},
-			{"a link that leads nowhere", func(path string) error { return errors.Join(os.Remove(path), os.Symlink("nowhere", path)) }},
-			{"a pipe", func(path string) error { return errors.Join(os.Remove(path), syscall.Mkfifo(path, 0o600)) }},
+	for i, name := range []string{"access.log.1", "access.log"} {
+		for _, replacement := range []string{
+			"", "NAME", "NAME/", "NAME|", "NAME->nowhere", "NAME->other", "NAME->/proc/self/status", "NAME->NAME.old",
 		} {
-			t.Run(name+" is "+test.name, func(t *testing.T) {
-				dir := newDir(t, "access.log.1", "access.log", "other")
+			replacement = strings.ReplaceAll(replacement, "NAME", name)
+			moved := ErrMoved
+			if replacement == "access.log->access.log.old" {
+				moved = nil // the log may be a link to the file that it was
+			}
+			for step, want := range []error{moved, nil} { // once it is open, its name does not matter
+				dir := newDir(t, "access.log.1 access.log other")
 				l := New(dir + "/access.log")
-				files := l.List(readings).Files
-				f := &files[slices.Index(names(files), name)]
-				require.NoError(t, test.replace(f.Path))
-				_, err := l.Open(f)
-				require.ErrorIs(t, err, ErrMoved)
+				f := &l.List(readings).Files[i]
+				steps := atStep(l, step+1, func() {
+					require.NoError(t, os.Rename(f.Path, f.Path+".old"))
+					if replacement == name+"|" { // which gets the file's inode number, if that is free
+						require.NoError(t, os.Remove(f.Path+".old"))
+					}
+					makeFiles(t, dir, replacement)
+				})
+				opened, err := l.Open(f)
+				require.ErrorIs(t, err, want, replacement)
+				if err == nil {
+					now, err := Stat(opened)
+					require.NoError(t, errors.Join(err, opened.Close()))
+					assert.Equal(t, f.ID, now.ID, replacement)
+				}
+				require.LessOrEqual(t, step+1, *steps)
 				_, err = l.Again(f, nil)
-				require.ErrorIs(t, err, ErrMoved)
-			})
-		}
-	}
-}
-
-// The rotated file itself has not changed, but its name is a link now.
-func TestRotatedFileBehindLinkIsNotOpened(t *testing.T) {
-	dir := newDir(t, "access.log.1")
-	l := New(dir + "/access.log")
-	f := &l.List(readings).Files[0]
-	require.NoError(t, os.Rename(f.Path, dir+"/other"))
-	require.NoError(t, os.Symlink("other", f.Path))
-	_, err := l.Open(f)
-	require.ErrorIs(t, err, ErrMoved)
-}
-
-func TestFileOpenedWhileItIsReplaced(t *testing.T) {
-	for step := 1; step <= 2; step++ {
-		dir := newDir(t, "access.log")
-		l := New(dir + "/access.log")
-		f, err := l.Live()
-		require.NoError(t, err)
-		calls := 0
-		l.Hook = func() {
-			if calls++; calls == step {
-				require.NoError(t, os.Rename(f.Path, f.Path+".1"))
-				write(t, f.Path, "new\n")
+				require.ErrorIs(t, err, moved, replacement)
 			}
 		}
-		opened, err := l.Open(&f)
-		if step == 1 {
-			require.ErrorIs(t, err, ErrMoved)
-			continue
-		}
-		require.NoError(t, err)
-		now, err := Stat(opened)
-		require.NoError(t, err)
-		assert.Equal(t, f.ID, now.ID, "it was open already, whatever its name is")
-		require.NoError(t, opened.Close())
 	}
 }
 
 func TestRotationWhileListing(t *testing.T) {
 	for step := 1; ; step++ {
-		dir := newDir(t, "access.log.2", "access.log.1", "access.log")
+		dir := newDir(t, "access.log.2 access.log.1 access.log")
 		path := dir + "/access.log"
 		l := New(path)
-		calls := 0
-		l.Hook = func() {
-			if calls++; calls != step {
-				return
-			}
+		steps := atStep(l, step, func() {
 			require.NoError(t, os.Rename(path+".2", path+".3"))
 			require.NoError(t, os.Rename(path+".1", path+".2"))
 			require.NoError(t, os.Rename(path, path+".1"))
-			write(t, path, "new\n")
-		}
+			makeFiles(t, dir, "access.log")
+		})
 		listing := l.List(readings + 1)
-		if calls < step {
+		if *steps < step {
 			require.Greater(t, step, 8, "there are at least two readings")
 			return
 		}
@@ -297,33 +223,25 @@ func TestRotationWhileListing(t *testing.T) {
 
 func TestUnstableListing(t *testing.T) {
 	dir := newDir(t, "access.log")
-	l := New(dir + "/access.log")
-	n := 0
-	l.Hook = func() { // it is rotated all the time
-		n++
-		require.NoError(t, os.Rename(dir+"/access.log", dir+"/access.log."+strconv.Itoa(n)))
-		write(t, dir+"/access.log", "new\n")
+	path := dir + "/access.log"
+	l := New(path)
+	rotations := 0
+	l.Hook = func() { // all the time, and no name tells
+		rotations++
+		require.NoError(t, os.Rename(path, dir+"/away."+strconv.Itoa(rotations)))
+		makeFiles(t, dir, "access.log")
 	}
 	listing := l.List(readings)
 	assert.False(t, listing.Stable)
 	assert.Empty(t, listing.Troubles)
 	assert.NotEmpty(t, listing.Files)
-	assert.False(t, New(dir+"/access.log").List(1).Stable, "nothing to compare with")
+	assert.False(t, New(path).List(1).Stable, "nothing to compare with")
 }
 
 func TestSameFile(t *testing.T) {
-	dir := newDir(t, "access.log")
-	l := New(dir + "/access.log")
-	before, err := l.Live()
-	require.NoError(t, err)
-	require.NoError(t, os.Rename(before.Path, before.Path+".1"))
-	renamed := l.List(readings).Files[0]
-	assert.True(t, renamed.Same(&before), "a rename is nothing")
-	write(t, before.Path+".1", "more\nthan before\n")
-	written := l.List(readings).Files[0]
-	assert.False(t, written.Same(&before))
-	write(t, before.Path, "of access.log\n")
-	other, err := l.Live()
-	require.NoError(t, err)
-	assert.False(t, other.Same(&before))
+	f := File{Path: "access.log", ID: ID{Dev: 1, Ino: 2}, Size: 3, Modified: 4}
+	assert.True(t, f.Same(&File{Path: "access.log.1", ID: f.ID, Size: 3, Modified: 4, Changed: 5}), "renamed")
+	assert.False(t, f.Same(&File{ID: ID{Dev: 1, Ino: 3}, Size: 3, Modified: 4}), "another")
+	assert.False(t, f.Same(&File{ID: f.ID, Size: 4, Modified: 4}), "longer")
+	assert.False(t, f.Same(&File{ID: f.ID, Size: 3, Modified: 5}), "written")
 }
