@@ -23,12 +23,13 @@ type Status struct {
 	Held     []string  // rotated files that a process still has open for writing
 	Troubles []string  // what cannot be read, and why
 
-	opened map[logfiles.ID]progress
+	opened []progress
 	atRest map[logfiles.ID]int64 // how far files that are not open are printed
 }
 
 // progress is how far a file that is open is printed.
 type progress struct {
+	id     logfiles.ID
 	offset int64
 	file   *os.File // it may be closed meanwhile
 }
@@ -100,10 +101,10 @@ func (t *Tailer) publish() {
 	default:
 		s.File = missing
 	}
-	s.opened = make(map[logfiles.ID]progress, s.Followed+1)
+	s.opened = make([]progress, 0, s.Followed+1)
 	for _, f := range t.files {
 		if f.open != nil {
-			s.opened[f.ID] = progress{f.at.Next(), f.open}
+			s.opened = append(s.opened, progress{f.ID, f.at.Next(), f.open})
 		}
 	}
 	t.snapshot.Store(&s)
@@ -138,23 +139,22 @@ func (t *Tailer) Status() Status {
 // lag returns how many bytes are not printed, given the files as they are now. It asks the
 // file system itself, because the loop cannot while the sink blocks.
 func (s *Status) lag(files []logfiles.File) (lag int64) {
-	listed := make(map[logfiles.ID]bool, len(files))
+	listed := make(map[logfiles.ID]int64, len(files))
 	for i := range files {
-		f := &files[i]
-		listed[f.ID] = true
-		if at, ok := s.opened[f.ID]; ok {
-			lag += max(0, f.Size-at.offset)
-		} else {
-			lag += max(0, f.Size-s.atRest[f.ID])
-		}
+		listed[files[i].ID] = files[i].Size
 	}
-	for id, at := range s.opened {
-		if listed[id] {
-			continue
+	for _, at := range s.opened {
+		size, ok := listed[at.id]
+		if !ok { // it has no name any more, or no name was asked for
+			if info, err := at.file.Stat(); err == nil {
+				size = info.Size()
+			}
 		}
-		if info, err := at.file.Stat(); err == nil { // it has no name any more, or no name was asked for
-			lag += max(0, info.Size()-at.offset)
-		}
+		lag += max(0, size-at.offset)
+		delete(listed, at.id)
+	}
+	for id, size := range listed {
+		lag += max(0, size-s.atRest[id])
 	}
 	return lag
 }
