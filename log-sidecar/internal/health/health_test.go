@@ -72,6 +72,17 @@ func overloaded(t *testing.T) string {
 	return "http://" + listener.Addr().String()
 }
 
+// As the kubelet does, it asks an app whose certificate nobody has signed.
+func TestCertificatesAreNotVerified(t *testing.T) {
+	server := httptest.NewTLSServer(http.NotFoundHandler())
+	defer server.Close()
+	app := newApp(t, server.URL, patient)
+	require.EqualError(t, app.Check(), "status 404")
+	ended, known := app.Ended()
+	assert.False(t, ended)
+	assert.True(t, known)
+}
+
 func TestURLs(t *testing.T) {
 	for _, target := range []string{
 		"", "localhost:8080", "localhost:8080/healthz", "/healthz", "http://", "http:///healthz", "http://:8080/",
