@@ -35,12 +35,15 @@ func madeAfter(f, of *logfiles.File) bool {
 	return f.Born > f.Modified && of.Born != 0 && of.Born < f.Born
 }
 
-// begunAnew reports whether f is a log that was begun when the file of had been deleted, and
-// that was not given an earlier time, as a restored one is. It is no copy, though the app
-// may have written the same to both.
-func begunAnew(f, of *logfiles.File) bool {
-	return f.Live && of.Deleted && of.Changed < f.Born && f.Born <= f.Modified
+// begunAnew reports whether f is a log that was begun when the file of, printed up to offset,
+// had been deleted, and that was not given an earlier time, as a restored one is. It is no
+// copy, though the app may have written the same to both.
+func begunAnew(f, of *logfiles.File, offset int64) bool {
+	return f.Live && of.Deleted && of.Changed < f.Born && f.Born <= f.Modified && offset < maxSame
 }
+
+// maxSame is more than an app writes twice without a single time in it.
+const maxSame = 64 << 10
 
 // mayBeCopy reports whether f may be behind a file that it is a copy of: it has gone on
 // where another one was, or nothing of it is printed.
@@ -59,7 +62,7 @@ func (r *registry) inherit(f *file) error {
 			g := &r.gone[i]
 			sure := f.at.Copy && g.at.Copy
 			if g.file != nil && !sure {
-				if g.file.ID == f.ID && g.file.Born == f.Born || begunAnew(&f.File, g.file) {
+				if g.file.ID == f.ID && g.file.Born == f.Born || begunAnew(&f.File, g.file, g.at.Offset) {
 					continue // its lines were written again
 				}
 				sure = madeBeside(&f.File, g.file)
@@ -119,7 +122,7 @@ func kinship(f, g *file) (sure, related bool) {
 		return false, false
 	case f.at.Copy && g.at.Copy:
 		return true, true
-	case f.Live && !beside && (g.listed && !g.Live || begunAnew(&f.File, &g.File)):
+	case f.Live && !beside && (g.listed && !g.Live || begunAnew(&f.File, &g.File, g.at.Offset)):
 		return false, false // the app began f when g had been rotated, or deleted
 	}
 	return beside && (!f.Live || !g.listed), true

@@ -50,6 +50,10 @@ func TestKinship(t *testing.T) {
 		f.Deleted = true
 		return f
 	}
+	long := func(f *file) *file {
+		f.at.Offset = maxSame
+		return f
+	}
 	const live, listed, copied = true, true, true
 	for _, test := range []struct {
 		name          string
@@ -65,6 +69,7 @@ func TestKinship(t *testing.T) {
 		{"begun after the rotation, and both are copies", made(live, listed, 20, copied), made(!live, listed, 2, copied), true, true},
 		{"begun after the deletion", made(live, listed, 20, !copied), deleted(made(!live, !listed, 2, !copied)), false, false},
 		{"restored after the deletion", made(live, listed, 60, !copied), deleted(made(!live, !listed, 2, !copied)), false, true},
+		{"copied back after the deletion: too much to be the same", made(live, listed, 20, !copied), deleted(long(made(!live, !listed, 2, !copied))), false, true},
 		{"made after the other was moved away, as editors do", made(live, listed, 20, !copied), made(!live, !listed, 2, !copied), false, true},
 		{"there before the rotation", made(live, listed, 5, !copied), made(!live, listed, 2, !copied), false, true},
 		{"there before the deletion: it has replaced the log", made(live, listed, 5, !copied), made(!live, !listed, 2, !copied), true, true},
@@ -170,6 +175,27 @@ func TestACopyFinishedBetweenAnyTwoSystemCalls(t *testing.T) {
 				require.NoError(t, os.Truncate(s.path, 0))
 				require.NoError(t, to.Close())
 				w.some(3)
+			}, printedOnce)
+		})
+	}
+}
+
+func TestReplacedByACopyBetweenAnyTwoSystemCalls(t *testing.T) {
+	for name, down := range map[string]bool{"while it runs": false, "at a start": true} {
+		t.Run(name, func(t *testing.T) {
+			betweenAnyTwoCalls(t, func(s *site, w *writer) {
+				w.some(20)
+				s.look()
+				if down {
+					s.kill()
+				}
+				w.some(5)
+				w.close()
+				afterATick(t, s.path) // or it may have been begun before the last line
+			}, func(s *site, w *writer) {
+				copyFile(t, s.path, s.dir+"/.tmp")
+				require.NoError(t, os.Rename(s.dir+"/.tmp", s.path))
+				w.open()
 			}, printedOnce)
 		})
 	}

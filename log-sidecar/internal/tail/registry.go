@@ -77,7 +77,7 @@ func (r *registry) update(listing *logfiles.Listing) {
 		switch {
 		case f.listed:
 		case f.open == nil:
-			f.Deleted = true // or is somewhere else, and the log's no more
+			f.Deleted = f.rest // or is somewhere else; what was not at rest may have been replaced
 			r.forget(f)
 		case f.at.Offset == 0: // it was the live one, before anything was written to it
 			f.at.Order = r.nextOrder()
