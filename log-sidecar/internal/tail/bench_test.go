@@ -2,11 +2,8 @@ package tail
 
 import (
 	"bytes"
-	"io"
-	"log/slog"
 	"os"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -21,16 +18,12 @@ func (discard) Flush() error       { return nil }
 var accessLine = []byte(`{"timestamp":"2026-11-22T15:43:51Z","method":"GET","path":"/api/users","status":200}` + "\n")
 
 // backlog makes a log of so many lines, and a tailer that has none of them.
-func backlog(tb testing.TB, lines int) *Tailer {
-	path := tb.TempDir() + "/access.log"
-	require.NoError(tb, os.WriteFile(path, bytes.Repeat(accessLine, lines), 0o644))
-	tailer, err := New(Config{
-		Path: path, StateDir: tb.TempDir(), MaxLineBytes: 1 << 20, PollInterval: time.Second,
-		Sink: discard{}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
-	})
-	require.NoError(tb, err)
-	tb.Cleanup(tailer.close)
-	return tailer
+func backlog(b *testing.B, lines int) *Tailer {
+	s := newSite(b)
+	require.NoError(b, os.WriteFile(s.path, bytes.Repeat(accessLine, lines), 0o644))
+	s.cfg.Sink = discard{}
+	s.start()
+	return s.tailer
 }
 
 // One operation is one line of a backlog.

@@ -154,46 +154,17 @@ func TestCopiesAmongRotations(t *testing.T) {
 	}
 }
 
-// A copy may be finished while its beginning is printed, and while it is let go.
-func TestACopyFinishedBetweenAnyTwoSystemCalls(t *testing.T) {
-	for name, printed := range map[string]bool{"of a log that is printed": true, "of a log that is not": false} {
-		t.Run(name, func(t *testing.T) {
-			var to *os.File
-			betweenAnyTwoCalls(t, func(s *site, w *writer) {
-				w.some(20)
-				if printed {
-					s.look()
-				}
-				afterATick(t, s.path) // else nothing tells which was made first
-				var err error
-				to, err = os.Create(s.path + ".1")
-				require.NoError(t, err)
-				_, err = to.Write(content(t, s.path)[:500])
-				require.NoError(t, err)
-			}, func(s *site, w *writer) {
-				_, err := to.Write(content(t, s.path)[500:])
-				require.NoError(t, err)
-				require.NoError(t, os.Truncate(s.path, 0))
-				require.NoError(t, to.Close())
-				w.some(3)
-			}, printedOnce)
-		})
-	}
-}
-
 func TestReplacedByACopyBetweenAnyTwoSystemCalls(t *testing.T) {
 	for name, down := range map[string]bool{"while it runs": false, "at a start": true} {
 		t.Run(name, func(t *testing.T) {
-			betweenAnyTwoCalls(t, func(s *site, w *writer) {
-				w.some(20)
-				s.look()
+			betweenAnyTwoCalls(t, scene{printed: 20, prepare: func(s *site, w *writer) {
 				if down {
 					s.kill()
 				}
 				w.some(5)
 				w.close()
 				afterATick(t, s.path) // or it may have been begun before the last line
-			}, func(s *site, w *writer) {
+			}}, func(s *site, w *writer) {
 				copyFile(t, s.path, s.dir+"/.tmp")
 				require.NoError(t, os.Rename(s.dir+"/.tmp", s.path))
 				w.open()

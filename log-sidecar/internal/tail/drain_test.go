@@ -28,11 +28,10 @@ func TestDrainEndsWithTheWriter(t *testing.T) {
 		"nobody, never seen": {nil, false, 100 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newSite(t)
+			s, w := newLog(t, 0)
 			s.cfg.Ended = test.ended
 			s.start()
 			s.tailer.quiet = test.quiet
-			w := newWriter(t, s.path)
 			w.some(10)
 			w.rotate()
 			w.some(10)
@@ -90,41 +89,28 @@ func TestDrainGoesOnUntilTheAppEnds(t *testing.T) {
 	}
 }
 
-func TestDrainTakesTheRestOfACopytruncate(t *testing.T) {
-	s := newSite(t)
-	s.cfg.Ended = answer(true, true)
-	w := newWriter(t, s.path)
-	w.some(20)
-	s.look()
-	w.rotate()
-	s.look()
-	w.some(20)
-	w.copyTruncate()
-	w.close()
-	s.run()
-	require.NoError(t, s.stop())
-	s.want(w.lines)
-}
-
-// Somewhere between the last look and the end of the drain.
+// It comes between any two system calls of the drain, which takes the rest of a copy as well.
 func TestDrainFollowsARotation(t *testing.T) {
-	for k := 1; k <= 60; k++ {
-		s := newSite(t)
-		s.cfg.Ended = answer(true, true)
-		w := newWriter(t, s.path)
+	for k, reached := 1, true; reached; k++ {
+		s, w := newLog(t, 5)
 		w.some(5)
-		s.look()
+		w.copyTruncate()
+		w.some(5)
 		w.close()
-		atStep(s, k, func() {
+		isReached := atStep(s, k, func() {
 			w.open()
 			w.some(3)
 			w.rotate()
 			w.close()
 		})
+		s.tailer.cfg.Ended = answer(true, true)
 		s.tailer.quiet = 10 * time.Millisecond
 		require.NoError(t, s.tailer.drain())
-		// What comes after the drain's last question is another life's.
-		s.hook = func() {}
-		s.prints(w)
+		if reached = isReached(); reached {
+			// What comes after the drain's last question is another life's.
+			s.hook = func() {}
+			s.look()
+		}
+		s.want(w.lines)
 	}
 }

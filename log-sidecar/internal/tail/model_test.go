@@ -43,18 +43,23 @@ type model struct {
 type killed struct{}
 
 func TestModel(t *testing.T) {
-	first, n := uint64(1), *sequences
+	forEachSeed(t, *sequences, func(t *testing.T, seed uint64) error {
+		m := &model{site: newSite(t), random: rand.New(rand.NewPCG(seed, 0))}
+		return m.play()
+	})
+}
+
+// forEachSeed plays n sequences, or the only one that the command line asks for.
+func forEachSeed(t *testing.T, n int, play func(t *testing.T, seed uint64) error) {
+	t.Helper()
+	first := uint64(1)
 	if *seed != 0 {
 		first, n = *seed, 1
 	}
-	for i := range n {
-		seed := first + uint64(i)
+	for seed := first; seed < first+uint64(n); seed++ {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			s := newSite(t)
-			m := &model{site: s, random: rand.New(rand.NewPCG(seed, 0))}
-			if err := m.play(); err != nil {
-				t.Fatalf("%v\nrun it again: go test -run 'TestModel$' ./internal/tail -seed %d", err, seed)
-			}
+			again := fmt.Sprintf("run it again: go test -run '%s$' ./internal/tail -seed %d", strings.Split(t.Name(), "/")[0], seed)
+			require.NoError(t, play(t, seed), again)
 		})
 	}
 }
@@ -239,11 +244,7 @@ func (m *model) append() {
 	}
 }
 
-func (m *model) endLine() {
-	if m.w.torn != "" {
-		m.w.line(fmt.Sprintf("end-%d", len(m.w.lines)))
-	}
-}
+func (m *model) endLine() { m.w.endLine() }
 
 // late writes to a file that has been rotated already.
 func (m *model) late() {

@@ -6,24 +6,17 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/require"
 )
 
 // The model test again, with a real process that is really killed, a real pipe
 // that is not read at times, and the real clock. So a seed gives the same actions,
 // but not the same moments. One sequence takes as long as 20 of the other model.
 func TestProcessModel(t *testing.T) {
-	first, n := uint64(1), max(1, *sequences/20)
-	if *seed != 0 {
-		first, n = *seed, 1
-	}
-	for i := range n {
-		seed := first + uint64(i)
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			if err := playProcess(newProcess(t), rand.New(rand.NewPCG(seed, 1))); err != nil {
-				t.Fatalf("%v\nrun it again: go test -run TestProcessModel ./internal/tail -seed %d", err, seed)
-			}
-		})
-	}
+	forEachSeed(t, max(1, *sequences/20), func(t *testing.T, seed uint64) error {
+		return playProcess(newProcess(t), rand.New(rand.NewPCG(seed, 1)))
+	})
 }
 
 func playProcess(p *process, random *rand.Rand) error {
@@ -42,13 +35,8 @@ func playProcess(p *process, random *rand.Rand) error {
 		}
 	}
 	defer read(true)
-	endLine := func() {
-		if w.torn != "" {
-			w.line(fmt.Sprintf("end-%d", len(w.lines)))
-		}
-	}
 	caughtUp := func() {
-		endLine()
+		w.endLine()
 		w.some(1)
 		read(true)
 		if p.cmd == nil {
@@ -58,8 +46,8 @@ func playProcess(p *process, random *rand.Rand) error {
 	}
 	rename := func() {
 		shift(p.t, p.path)
-		must(p.t, os.Rename(p.path, p.path+".1"))
-		endLine()
+		require.NoError(p.t, os.Rename(p.path, p.path+".1"))
+		w.endLine()
 		w.some(random.IntN(5)) // late
 		w.open()
 	}
@@ -67,10 +55,10 @@ func playProcess(p *process, random *rand.Rand) error {
 	for range 30 {
 		switch n := random.IntN(100); {
 		case n < 30:
-			endLine()
+			w.endLine()
 			w.some(1 + random.IntN(400))
 		case n < 35:
-			endLine()
+			w.endLine()
 			worker.some(1 + random.IntN(20))
 			if random.IntN(3) == 0 {
 				worker.open()
@@ -85,7 +73,7 @@ func playProcess(p *process, random *rand.Rand) error {
 				w.some(10)
 			}
 		case n < 75:
-			endLine()
+			w.endLine()
 			w.some(3) // fewer bytes could be the same by chance
 			if random.IntN(2) == 0 {
 				caughtUp()
@@ -95,7 +83,7 @@ func playProcess(p *process, random *rand.Rand) error {
 			caughtUp()
 			worker.close() // a kill loses what is written to a file without a name
 			afterATick(p.t, p.path)
-			must(p.t, os.Remove(p.path))
+			require.NoError(p.t, os.Remove(p.path))
 			w.open()
 			worker.open()
 		case n < 88:
@@ -112,7 +100,7 @@ func playProcess(p *process, random *rand.Rand) error {
 			time.Sleep(time.Duration(random.IntN(20)) * time.Millisecond)
 		}
 	}
-	endLine()
+	w.endLine()
 	worker.some(1)
 	caughtUp() // though the worker has its file open still
 	w.close()
@@ -124,11 +112,4 @@ func playProcess(p *process, random *rand.Rand) error {
 		}
 	}
 	return nil
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -39,15 +38,9 @@ func TestMain(m *testing.M) {
 func follow(path, state string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	tailer, err := New(Config{
-		Path:         path,
-		StateDir:     state,
-		MaxLineBytes: 1 << 20,
-		PollInterval: 50 * time.Millisecond,
-		Sink:         &stdoutSink{},
-		Log:          slog.New(slog.NewTextHandler(os.Stderr, nil)),
-		Ended:        func() (bool, bool) { return true, true },
-	})
+	cfg := config(path, state, &stdoutSink{}, os.Stderr)
+	cfg.Ended = answer(true, true)
+	tailer, err := New(cfg)
 	if err != nil {
 		return err
 	}
@@ -70,12 +63,9 @@ func (s *stdoutSink) Flush() error {
 // A process is a tailer of its own, and the reader of its stdout over all of its
 // lives.
 type process struct {
-	t      testing.TB
-	path   string
-	state  string
-	cmd    *exec.Cmd // of the present life
-	stderr *syncBuffer
-	read   chan struct{} // closed when the stdout of this life has been read to its end
+	*site               // its log keeps stderr
+	cmd   *exec.Cmd     // of the present life
+	read  chan struct{} // closed when the stdout of this life has been read to its end
 
 	mu      sync.Mutex // protects following; held by the reader while it reads
 	lines   []string
@@ -83,7 +73,7 @@ type process struct {
 }
 
 func newProcess(t testing.TB) *process {
-	p := &process{t: t, path: t.TempDir() + "/access.log", state: t.TempDir(), stderr: &syncBuffer{}}
+	p := &process{site: newSite(t)}
 	t.Cleanup(p.kill)
 	return p
 }
@@ -91,8 +81,8 @@ func newProcess(t testing.TB) *process {
 func (p *process) start() {
 	p.t.Helper()
 	p.cmd = exec.Command(os.Args[0])
-	p.cmd.Env = append(os.Environ(), childPath+"="+p.path, childState+"="+p.state)
-	p.cmd.Stderr = p.stderr
+	p.cmd.Env = append(os.Environ(), childPath+"="+p.path, childState+"="+p.cfg.StateDir)
+	p.cmd.Stderr = p.log
 	stdout, err := p.cmd.StdoutPipe()
 	require.NoError(p.t, err)
 	require.NoError(p.t, p.cmd.Start())
@@ -126,7 +116,7 @@ func (p *process) kill() {
 func (p *process) end() {
 	p.t.Helper()
 	require.NoError(p.t, p.cmd.Process.Signal(syscall.SIGTERM))
-	require.NoError(p.t, p.wait(), p.stderr.String())
+	require.NoError(p.t, p.wait(), p.log.String())
 }
 
 func (p *process) wait() error {
@@ -142,26 +132,12 @@ func (p *process) printed() []string {
 	return slices.Clone(p.lines)
 }
 
-func (p *process) count() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.lines)
-}
-
 // waitFor waits until the last of these lines has been printed.
 func (p *process) waitFor(lines []string) {
 	p.t.Helper()
-	last, read := lines[len(lines)-1], 0
 	require.Eventually(p.t, func() bool {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		for ; read < len(p.lines); read++ {
-			if p.lines[read] == last {
-				return true
-			}
-		}
-		return false
-	}, 2*patience, time.Millisecond, "not all is printed: %s", p.stderr)
+		return slices.Contains(p.printed(), lines[len(lines)-1])
+	}, 2*patience, time.Millisecond, "not all is printed: %s", p.log)
 }
 
 // at writes lines at this rate, in small steps, until done says so.
@@ -204,10 +180,10 @@ func TestKilledAHundredTimesUnderLoad(t *testing.T) {
 	go func() {
 		defer close(killed)
 		for range kills {
-			before := p.count()
+			before := len(p.printed())
 			p.start()
 			if rand.IntN(4) > 0 { // else it may not even have begun
-				for began := time.Now(); p.count() == before && time.Since(began) < time.Second; {
+				for began := time.Now(); len(p.printed()) == before && time.Since(began) < time.Second; {
 					time.Sleep(time.Millisecond)
 				}
 			}

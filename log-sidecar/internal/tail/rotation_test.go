@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -29,8 +31,7 @@ func TestHeldFileBesideTheLiveOne(t *testing.T) {
 	require.NoError(t, os.Rename(s.path, s.path+".1"))
 	next := newWriter(t, s.path)
 	next.n = 1000
-	var want []string
-	want = append(want, w.lines...)
+	want := slices.Clone(w.lines)
 	for range 20 {
 		w.some(5)
 		next.some(5)
@@ -44,17 +45,21 @@ func TestHeldFileBesideTheLiveOne(t *testing.T) {
 	}
 	w.some(1)
 	w.close()
-	s.lookUntil("it is at rest", func() bool { return len(s.tailer.Status().Held) == 0 })
-	require.Equal(t, 1, s.tailer.Status().Followed)
+	s.eventually("it is at rest", func() bool {
+		_, err := s.tailer.look() // which lists nothing, because no event tells of a close
+		require.NoError(t, err)
+		return len(s.tailer.Status().Held) == 0
+	})
 	s.want(append(want, w.lines[len(w.lines)-1]))
+	status := s.tailer.Status()
+	require.Equal(t, 1, status.Followed)
+	require.Zero(t, status.Lag)
 }
 
-// A close causes no event.
+// A close causes no event: it has to be asked for.
 func TestHeldFileIsClosedAfterItsWriter(t *testing.T) {
-	s, w := newLog(t, 0)
-	w.some(5)
-	s.run()
-	s.wantSoon(w.lines)
+	s, w := newLog(t, 5)
+	s.runOnEvents()
 	require.NoError(t, os.Rename(s.path, s.path+".1"))
 	next := newWriter(t, s.path)
 	next.line("next")
@@ -64,21 +69,8 @@ func TestHeldFileIsClosedAfterItsWriter(t *testing.T) {
 	s.wantSoon(append(w.lines, "next"))
 }
 
-func TestLineEndedAfterTheRename(t *testing.T) {
-	s, w := newLog(t, 0)
-	w.some(2)
-	w.piece(`{"half`)
-	s.prints(w)
-	require.NoError(t, os.Rename(s.path, s.path+".1"))
-	require.NoError(t, os.WriteFile(s.path, nil, 0o644))
-	s.prints(w)
-	w.line(`":1}`)
-	s.prints(w)
-}
-
 func TestLineNeverEndedIsPrintedOnce(t *testing.T) {
-	s, w := newLog(t, 0)
-	w.some(2)
+	s, w := newLog(t, 2)
 	w.write("half")
 	w.lines = append(w.lines, "half")
 	s.look()
@@ -90,6 +82,19 @@ func TestLineNeverEndedIsPrintedOnce(t *testing.T) {
 	s.look()
 	w.some(5)
 	s.prints(w)
+}
+
+func TestPiecesGoOnAfterAKill(t *testing.T) {
+	s, w := newLog(t, 0)
+	s.cfg.MaxLineBytes = 1000
+	long := strings.Repeat("a", 1000)
+	w.write(long + "half")
+	s.look()
+	s.want([]string{long + "+"})
+	s.kill()
+	w.write("\nnext\n")
+	s.look()
+	s.want([]string{long + "+", "half.", "next"})
 }
 
 // A timer would split it.
@@ -109,17 +114,27 @@ func TestLineWrittenInPiecesIsPrintedWhole(t *testing.T) {
 }
 
 func TestDeletedAndCreatedAgain(t *testing.T) {
-	s, w := newLog(t, 0)
-	s.run()
-	for range 30 {
-		w.some(20)
-		s.wantSoon(w.lines)
-		require.NoError(t, os.Remove(s.path))
-		w.some(20) // to the deleted file, which is still open
-		w.open()
+	for name, replace := range map[string]func(s *site){
+		"the file": func(s *site) { require.NoError(t, os.Remove(s.path)) },
+		"its directory": func(s *site) {
+			require.NoError(t, os.Rename(s.dir, t.TempDir()+"/old"))
+			require.NoError(t, os.Mkdir(s.dir, 0o755))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, w := newLog(t, 0)
+			s.run()
+			for range 30 {
+				w.some(20)
+				s.wantSoon(w.lines)
+				replace(s)
+				w.some(20) // to the old file, which is still open
+				w.open()
+			}
+			w.some(1)
+			s.wantSoon(w.lines)
+		})
 	}
-	w.some(1)
-	s.wantSoon(w.lines)
 }
 
 func TestLinkSwitchedToAnotherFile(t *testing.T) {
@@ -151,23 +166,20 @@ func TestLinkSwitchedToAnotherFile(t *testing.T) {
 }
 
 func TestDirectoryComesLaterGoesComesBack(t *testing.T) {
-	s := newSite(t)
-	require.NoError(t, os.Remove(s.dir))
+	s, w := newLog(t, 0)
+	w.close()
+	require.NoError(t, os.RemoveAll(s.dir))
 	s.run()
-	var lines []string
-	n := 0
 	for life := range 10 {
 		s.eventually("it is missing and polled for", func() bool {
 			status := s.tailer.Status()
 			return status.File == missing && status.Polling
 		})
 		require.NoError(t, os.Mkdir(s.dir, 0o755))
-		w := newWriter(t, s.path)
-		w.n = n
+		w.open()
 		w.some(10)
 		w.close()
-		n, lines = w.n, append(lines, w.lines...)
-		s.wantSoon(lines)
+		s.wantSoon(w.lines)
 		s.eventually("events are had", func() bool { return !s.tailer.Status().Polling })
 		if life%2 == 0 {
 			require.NoError(t, os.Rename(s.dir, s.dir+".old"))
@@ -177,40 +189,14 @@ func TestDirectoryComesLaterGoesComesBack(t *testing.T) {
 	}
 }
 
-func TestDirectoryRenamedAndMadeAnew(t *testing.T) {
-	s, w := newLog(t, 0)
-	w.some(5)
-	s.run()
-	s.wantSoon(w.lines)
-	require.NoError(t, os.Rename(s.dir, s.dir+".old"))
-	require.NoError(t, os.Mkdir(s.dir, 0o755))
-	w.some(5) // to the old one
-	w.open()
-	w.some(5)
-	s.wantSoon(w.lines)
-}
-
-// Some rotate by copying and deleting. The copy has no lines of its own.
-func TestCopiedAndDeleted(t *testing.T) {
-	for name, down := range map[string]bool{"while it runs": false, "while it is down": true} {
-		t.Run(name, func(t *testing.T) {
-			s, w := newLog(t, 20)
-			if down {
-				s.kill()
-			}
-			w.some(5)
+func TestReplacedByACopyOfItself(t *testing.T) {
+	for name, replace := range map[string]func(s *site, look func()){
+		"copied and deleted, as some rotate": func(s *site, _ func()) {
 			afterATick(t, s.path)
 			copyFile(t, s.path, s.path+".1")
 			deleteForGood(t, s.path)
-			w.open()
-			w.some(5)
-			s.prints(w)
-		})
-	}
-}
-
-func TestReplacedByACopyOfItself(t *testing.T) {
-	for name, replace := range map[string]func(s *site, look func()){
+			require.NoError(t, os.WriteFile(s.path, nil, 0o600))
+		},
 		"renamed over it, as rsync does": func(s *site, look func()) {
 			copyFile(t, s.path, s.dir+"/.tmp")
 			look()
@@ -287,10 +273,10 @@ func TestFailingSinkEndsRun(t *testing.T) {
 			if draining {
 				s.running.stop()
 			}
-			s.sink.fail(errBroken)
+			s.sink.broken.Store(true)
 			w.some(5)
 			require.ErrorIs(t, s.ended(), errBroken)
-			s.sink.fail(nil)
+			s.sink.broken.Store(false)
 			s.look()
 			s.want(append(w.lines, w.lines...))
 		})

@@ -4,14 +4,19 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"sidecar.example/log-sidecar/internal/lines"
 )
 
 // patience is how long a test waits for what must come. It is never waited out.
@@ -20,79 +25,45 @@ const patience = 20 * time.Second
 // A sink keeps what it is given, in place of stdout. A piece is kept with a mark,
 // "+" where the line goes on and "." where it ends.
 type sink struct {
-	mu      sync.Mutex // protects following
-	lines   []string   // printed
-	taken   []string   // since the last Flush
-	flushes int
-	gate    chan struct{} // Flush waits until it is closed; nil: does not wait
-	waiting bool          // Flush waits
-	err     error         // of the next Flush
+	taken   []string    // since the last Flush
+	gate    sync.Mutex  // Flush waits while somebody else holds it
+	waiting atomic.Bool // Flush waits
+	broken  atomic.Bool // Flush fails
+
+	mu    sync.Mutex // protects following
+	lines []string   // printed
 }
 
-func (s *sink) Line(line []byte) { s.take(string(line)) }
+func (s *sink) Line(line []byte) { s.taken = append(s.taken, string(line)) }
 
 func (s *sink) Piece(piece []byte, last bool) {
+	mark := "+"
 	if last {
-		s.take(string(piece) + ".")
-	} else {
-		s.take(string(piece) + "+")
+		mark = "."
 	}
-}
-
-func (s *sink) take(line string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.taken = append(s.taken, line)
+	s.taken = append(s.taken, string(piece)+mark)
 }
 
 func (s *sink) Flush() error {
+	if !s.gate.TryLock() {
+		s.waiting.Store(true)
+		s.gate.Lock()
+		s.waiting.Store(false)
+	}
+	s.gate.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if gate := s.gate; gate != nil {
-		s.waiting = true
-		s.mu.Unlock()
-		<-gate
-		s.mu.Lock()
-		s.waiting = false
-	}
 	s.lines, s.taken = append(s.lines, s.taken...), nil
-	s.flushes++
-	return s.err
-}
-
-// block makes Flush wait until unblock.
-func (s *sink) block() (unblock func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.gate = make(chan struct{})
-	return s.unblock
-}
-
-func (s *sink) unblock() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.gate != nil {
-		close(s.gate)
-		s.gate = nil
+	if s.broken.Load() {
+		return errBroken
 	}
-}
-
-func (s *sink) blocked() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.waiting
-}
-
-func (s *sink) fail(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.err = err
+	return nil
 }
 
 func (s *sink) printed() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return append([]string(nil), s.lines...)
+	return slices.Clone(s.lines)
 }
 
 // A site is a log, and a tailer that follows it: one look at a time (look), or in
@@ -116,30 +87,31 @@ type running struct {
 }
 
 func newSite(t testing.TB) *site {
-	base := t.TempDir()
-	s := &site{t: t, dir: filepath.Join(base, "log"), sink: &sink{}, log: &syncBuffer{}, hook: func() {}}
+	s := &site{t: t, dir: filepath.Join(t.TempDir(), "log"), sink: &sink{}, log: &syncBuffer{}, hook: func() {}}
 	s.path = filepath.Join(s.dir, "access.log")
-	state := filepath.Join(base, "state")
 	require.NoError(t, os.Mkdir(s.dir, 0o755))
-	require.NoError(t, os.Mkdir(state, 0o755))
-	s.cfg = Config{
-		Path:         s.path,
-		StateDir:     state,
-		MaxLineBytes: 1 << 20,
-		PollInterval: 20 * time.Millisecond,
-		Sink:         s.sink,
-		Log:          slog.New(slog.NewTextHandler(s.log, nil)),
-	}
+	s.cfg = config(s.path, t.TempDir(), s.sink, s.log)
 	t.Cleanup(s.kill)
 	return s
 }
 
+func config(path, stateDir string, sink lines.Sink, log io.Writer) Config {
+	return Config{
+		Path:         path,
+		StateDir:     stateDir,
+		MaxLineBytes: 1 << 20,
+		PollInterval: 20 * time.Millisecond,
+		Sink:         sink,
+		Log:          slog.New(slog.NewTextHandler(log, nil)),
+	}
+}
+
 // newLog returns a site and the writer of its log, with so many lines that are printed.
-func newLog(t testing.TB, lines int) (*site, *writer) {
+func newLog(t testing.TB, n int) (*site, *writer) {
 	s := newSite(t)
 	w := newWriter(t, s.path)
-	if lines > 0 {
-		w.some(lines)
+	if n > 0 {
+		w.some(n)
 		s.look()
 	}
 	return s, w
@@ -182,7 +154,6 @@ func (s *site) lookUntil(what string, holds func() bool) {
 // kill ends a tailer that is not running as SIGKILL does: nothing is saved.
 func (s *site) kill() {
 	if s.running != nil {
-		s.sink.unblock()
 		s.running.abort()
 		s.running.stop()
 		<-s.running.ended
@@ -226,6 +197,14 @@ func (s *site) ended() error {
 	}
 }
 
+// block keeps the sink from printing until unblock is called.
+func (s *site) block() (unblock func()) {
+	s.sink.gate.Lock()
+	unblock = sync.OnceFunc(s.sink.gate.Unlock)
+	s.t.Cleanup(unblock) // before kill, which waits for the tailer
+	return unblock
+}
+
 // prints looks, and wants all that w has written to be printed, and nothing more.
 func (s *site) prints(w *writer) {
 	s.t.Helper()
@@ -242,8 +221,7 @@ func (s *site) want(lines []string) {
 // wantSoon waits for these lines to be printed, and no others.
 func (s *site) wantSoon(lines []string) {
 	s.t.Helper()
-	deadline := time.Now().Add(patience)
-	for len(s.sink.printed()) < len(lines) && time.Now().Before(deadline) {
+	for began := time.Now(); len(s.sink.printed()) < len(lines) && time.Since(began) < patience; {
 		time.Sleep(time.Millisecond)
 	}
 	s.want(lines)

@@ -21,14 +21,22 @@ func atStep(s *site, k int, fault func()) (reached func() bool) {
 	return func() bool { return n >= k }
 }
 
-// betweenAnyTwoCalls prepares a site and looks, with fault put before the first system
+// A scene is what the tailer can be doing when something happens.
+type scene struct {
+	name    string
+	printed int // lines, before anything else
+	prepare func(*site, *writer)
+	isOpen  bool // the file at the path: what is written to it is printed, also if it is deleted
+}
+
+// betweenAnyTwoCalls sets the scene and looks, with fault put before the first system
 // call of the tailer, then before the second and so on, for as long as there are so many.
-func betweenAnyTwoCalls(t *testing.T, prepare, fault func(*site, *writer), then func(*testing.T, *site, *writer)) {
+func betweenAnyTwoCalls(t *testing.T, scene scene, fault func(*site, *writer), then func(*testing.T, *site, *writer)) {
 	t.Helper()
 	for k, reached := 1, true; reached && !t.Failed(); k++ {
 		t.Run(strconv.Itoa(k), func(t *testing.T) {
-			s, w := newLog(t, 0)
-			prepare(s, w)
+			s, w := newLog(t, scene.printed)
+			scene.prepare(s, w)
 			isReached := atStep(s, k, func() { fault(s, w) })
 			func() {
 				defer func() {
@@ -56,60 +64,36 @@ func printedOnce(_ *testing.T, s *site, w *writer) {
 	s.prints(w)
 }
 
-// A scene is what the tailer can be doing when something happens.
-type scene struct {
-	name    string
-	prepare func(*site, *writer)
-	isOpen  bool // the file at the path: what is written to it is printed, also if it is deleted
-}
-
 var scenes = []scene{
-	{"at the start", func(_ *site, w *writer) { w.some(5) }, false},
-	{"at the end of the file", func(s *site, w *writer) {
-		w.some(5)
-		s.look()
-	}, true},
-	{"with lines to come", func(s *site, w *writer) {
-		w.some(5)
-		s.look()
-		w.some(5)
-	}, true},
-	{"with an empty file", func(s *site, w *writer) {
-		w.some(5)
-		s.look()
+	{"at the start", 0, func(_ *site, w *writer) { w.some(5) }, false},
+	{"at the end of the file", 5, func(*site, *writer) {}, true},
+	{"with lines to come", 5, func(_ *site, w *writer) { w.some(5) }, true},
+	{"with an empty file", 5, func(s *site, w *writer) {
 		w.rotate()
 		s.look()
 	}, true},
-	{"with a file nothing was read of", func(s *site, w *writer) {
-		w.some(5)
-		s.look()
+	{"with a file nothing was read of", 5, func(s *site, w *writer) {
 		w.rotate()
 		s.look()
 		w.some(5)
 	}, true},
-	{"with the first file empty", func(s *site, w *writer) {
+	{"with the first file empty", 0, func(s *site, w *writer) {
 		s.look()
 		w.some(5)
 	}, true},
-	{"after rotations", func(s *site, w *writer) {
-		w.some(5)
-		s.look()
+	{"after rotations", 5, func(_ *site, w *writer) {
 		for range 3 {
 			w.some(5)
 			w.rotate()
 		}
 		w.some(5)
 	}, false},
-	{"after a copytruncate", func(s *site, w *writer) {
-		w.some(5)
-		s.look()
+	{"after a copytruncate", 5, func(_ *site, w *writer) {
 		w.some(5)
 		w.copyTruncate()
 		w.some(5)
 	}, false},
-	{"after a restart", func(s *site, w *writer) {
-		w.some(5)
-		s.look()
+	{"after a restart", 5, func(s *site, w *writer) {
 		s.kill()
 		w.some(5)
 		w.rotate()
@@ -155,31 +139,46 @@ func TestRotationBetweenAnyTwoSystemCalls(t *testing.T) {
 	} {
 		for _, scene := range scenes {
 			if name != "delete" || scene.isOpen {
-				t.Run(name+" "+scene.name, func(t *testing.T) { betweenAnyTwoCalls(t, scene.prepare, fault, printedOnce) })
+				t.Run(name+" "+scene.name, func(t *testing.T) { betweenAnyTwoCalls(t, scene, fault, printedOnce) })
 			}
 		}
 	}
 }
 
-// A copy that has begun, and is listed with what it holds by then, may be the only
-// one with the position a moment later.
+// A copy that has begun may be the only file with the position a moment later. It may be
+// finished while its beginning is printed, and while it is let go.
 func TestCopytruncateEndsBetweenAnyTwoCalls(t *testing.T) {
-	for name, restart := range map[string]bool{"running": false, "after a restart": true} {
-		t.Run(name, func(t *testing.T) {
-			betweenAnyTwoCalls(t, func(s *site, w *writer) {
-				w.some(5)
-				s.look()
-				require.NoError(t, os.WriteFile(s.path+".1", nil, 0o644))
-				afterATick(t, s.path)
-				w.some(5)
-				s.look()
-				w.some(5)
-				if restart {
-					s.kill()
-				}
-			}, func(s *site, w *writer) {
-				copyFile(t, s.path, s.path+".1")
+	var copied *writer
+	begin := func(s *site, bytes int) {
+		afterATick(t, s.path) // else nothing tells which was made first
+		copied = newWriter(s.t, s.path+".1")
+		copied.write(string(content(t, s.path)[:bytes]))
+	}
+	for _, scene := range []scene{
+		{name: "of a log that is printed", printed: 20, prepare: func(s *site, _ *writer) { begin(s, 500) }},
+		{name: "of a log that is not", prepare: func(s *site, w *writer) {
+			w.some(20)
+			begin(s, 500)
+		}},
+		{name: "of one that was listed", printed: 5, prepare: func(s *site, w *writer) {
+			begin(s, 0)
+			w.some(5)
+			s.look()
+			w.some(5)
+		}},
+		{name: "of one that was listed before a restart", printed: 5, prepare: func(s *site, w *writer) {
+			begin(s, 0)
+			w.some(5)
+			s.look()
+			w.some(5)
+			s.kill()
+		}},
+	} {
+		t.Run(scene.name, func(t *testing.T) {
+			betweenAnyTwoCalls(t, scene, func(s *site, w *writer) {
+				copied.write(string(content(t, s.path)[size(t, copied.path):]))
 				require.NoError(t, os.Truncate(s.path, 0))
+				copied.close()
 				w.some(3)
 			}, printedOnce)
 		})
@@ -190,7 +189,7 @@ func TestCopytruncateEndsBetweenAnyTwoCalls(t *testing.T) {
 func TestKillBetweenAnyTwoSystemCalls(t *testing.T) {
 	for _, scene := range scenes {
 		t.Run(scene.name, func(t *testing.T) {
-			betweenAnyTwoCalls(t, scene.prepare, func(*site, *writer) { panic(killed{}) }, func(t *testing.T, s *site, w *writer) {
+			betweenAnyTwoCalls(t, scene, func(*site, *writer) { panic(killed{}) }, func(t *testing.T, s *site, w *writer) {
 				s.kill()
 				w.some(2)
 				s.look()

@@ -41,9 +41,9 @@ func TestFullEventQueueLosesNothing(t *testing.T) {
 	}
 	s, w := newLog(t, 0)
 	s.runOnEvents()
-	unblock := s.sink.block()
+	unblock := s.block()
 	w.some(1)
-	s.eventually("it waits", s.sink.blocked)
+	s.eventually("it waits", s.sink.waiting.Load)
 	name := [2]string{s.dir + "/a", s.dir + "/b"}
 	require.NoError(t, os.WriteFile(name[0], nil, 0o600))
 	for i := range queue/2 + 2000 { // more than the queue and the watcher's buffer hold

@@ -33,19 +33,15 @@ func newWriter(t testing.TB, path string) *writer {
 }
 
 // open opens the log, which it makes where there is none.
-func (w *writer) open() {
-	w.t.Helper()
-	w.close()
-	file, err := os.OpenFile(w.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
-	require.NoError(w.t, err)
-	w.file = file
-}
+func (w *writer) open() { w.openAs(os.O_CREATE | os.O_APPEND) }
 
 // openWithoutAppend opens the log, which is there, to write from its beginning.
-func (w *writer) openWithoutAppend() {
+func (w *writer) openWithoutAppend() { w.openAs(0) }
+
+func (w *writer) openAs(flags int) {
 	w.t.Helper()
 	w.close()
-	file, err := os.OpenFile(w.path, os.O_WRONLY, 0)
+	file, err := os.OpenFile(w.path, os.O_WRONLY|flags, 0o644)
 	require.NoError(w.t, err)
 	w.file = file
 }
@@ -77,6 +73,14 @@ func (w *writer) piece(text string) {
 	w.t.Helper()
 	w.write(text)
 	w.torn += text
+}
+
+// endLine ends the line of which a piece is written, if there is one.
+func (w *writer) endLine() {
+	w.t.Helper()
+	if w.torn != "" {
+		w.line(fmt.Sprintf("end-%d", len(w.lines)))
+	}
 }
 
 // some writes n lines, all different, with one write(2).
