@@ -42,6 +42,21 @@ type model struct {
 // killed is what the tailer panics with when it is killed.
 type killed struct{}
 
+// isKilled reports whether the tailer is killed while it looks.
+func isKilled(look func()) (is bool) {
+	defer func() {
+		switch r := recover(); r {
+		case nil:
+		case killed{}:
+			is = true
+		default:
+			panic(r)
+		}
+	}()
+	look()
+	return false
+}
+
 func TestModel(t *testing.T) {
 	forEachSeed(t, *sequences, func(t *testing.T, seed uint64) error {
 		m := &model{site: newSite(t), random: rand.New(rand.NewPCG(seed, 0))}
@@ -124,25 +139,20 @@ func (m *model) chance(percent int) bool { return !m.calm && m.random.IntN(100) 
 
 // tryToLook looks once, and survives being killed.
 func (m *model) tryToLook() {
-	defer func() {
-		switch r := recover(); r {
-		case nil:
-		case killed{}:
-			m.say("KILLED")
-			m.kill()
-			m.kills++
-		default:
-			panic(r)
+	if isKilled(func() {
+		if m.tailer == nil {
+			m.start()
 		}
-	}()
-	if m.tailer == nil {
-		m.start()
+		m.tailer.stale = m.tailer.stale || m.chance(50) // an event, or none
+		m.say("look")
+		_, err := m.tailer.look()
+		m.say("looked")
+		require.NoError(m.t, err)
+	}) {
+		m.say("KILLED")
+		m.kill()
+		m.kills++
 	}
-	m.tailer.stale = m.tailer.stale || m.chance(50) // an event, or none
-	m.say("look")
-	_, err := m.tailer.look()
-	m.say("looked")
-	require.NoError(m.t, err)
 }
 
 func (m *model) killAtTimes() {

@@ -23,22 +23,11 @@ func playProcess(p *process, random *rand.Rand) error {
 	w := newWriter(p.t, p.path)
 	worker := newWriter(p.t, p.path) // it keeps the file that it has for as long as it likes
 	worker.name = "worker"
-	kills, blocked := 0, false
-	read := func(on bool) {
-		if on == blocked {
-			blocked = !on
-			if blocked {
-				p.stopped.Lock()
-			} else {
-				p.stopped.Unlock()
-			}
-		}
-	}
-	defer read(true)
+	kills, unblock := 0, func() {}
 	caughtUp := func() {
 		w.endLine()
 		w.some(1)
-		read(true)
+		unblock()
 		if p.cmd == nil {
 			p.start()
 		}
@@ -91,11 +80,14 @@ func playProcess(p *process, random *rand.Rand) error {
 				p.start()
 				break
 			}
-			read(true) // its reader is to come to the end
+			unblock() // its reader is to come to the end
 			p.kill()
 			kills++
 		case n < 95:
-			read(random.IntN(2) == 0)
+			unblock()
+			if random.IntN(2) > 0 {
+				unblock = p.block()
+			}
 		default:
 			time.Sleep(time.Duration(random.IntN(20)) * time.Millisecond)
 		}
@@ -107,7 +99,7 @@ func playProcess(p *process, random *rand.Rand) error {
 	worker.close()
 	p.end()
 	for _, w := range []*writer{w, worker} {
-		if err := check(w.lines, linesOf(w, p.printed()), kills); err != nil {
+		if err := check(w.lines, linesOf(w, p.sink.printed()), kills); err != nil {
 			return fmt.Errorf("writer %q: %w", w.name, err)
 		}
 	}

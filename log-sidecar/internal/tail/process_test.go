@@ -9,8 +9,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"slices"
-	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -60,16 +58,12 @@ func (s *stdoutSink) Flush() error {
 	return err
 }
 
-// A process is a tailer of its own, and the reader of its stdout over all of its
-// lives.
+// A process is a tailer of its own, over all of its lives. What it prints is passed on to
+// the site's sink: while that is blocked, stdout is not read.
 type process struct {
 	*site               // its log keeps stderr
 	cmd   *exec.Cmd     // of the present life
 	read  chan struct{} // closed when the stdout of this life has been read to its end
-
-	mu      sync.Mutex // protects following; held by the reader while it reads
-	lines   []string
-	stopped sync.Mutex // held while stdout is not to be read
 }
 
 func newProcess(t testing.TB) *process {
@@ -91,15 +85,12 @@ func (p *process) start() {
 		defer close(done)
 		in := bufio.NewReaderSize(stdout, 4096)
 		for {
-			p.stopped.Lock()
-			p.stopped.Unlock() //nolint:staticcheck // it only waits
-			line, err := in.ReadString('\n')
+			line, err := in.ReadBytes('\n')
 			if err != nil {
 				return // what a kill has torn is printed again by the next life
 			}
-			p.mu.Lock()
-			p.lines = append(p.lines, strings.TrimSuffix(line, "\n"))
-			p.mu.Unlock()
+			p.sink.Line(line[:len(line)-1])
+			_ = p.sink.Flush()
 		}
 	}(p.read)
 }
@@ -126,17 +117,11 @@ func (p *process) wait() error {
 	return err
 }
 
-func (p *process) printed() []string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.Clone(p.lines)
-}
-
 // waitFor waits until the last of these lines has been printed.
 func (p *process) waitFor(lines []string) {
 	p.t.Helper()
 	require.Eventually(p.t, func() bool {
-		return slices.Contains(p.printed(), lines[len(lines)-1])
+		return slices.Contains(p.sink.printed(), lines[len(lines)-1])
 	}, 2*patience, time.Millisecond, "not all is printed: %s", p.log)
 }
 
@@ -169,7 +154,7 @@ func TestRotationsUnderLoad(t *testing.T) {
 	}
 	w.close()
 	p.end()
-	wantLines(t, w.lines, p.printed())
+	p.want(w.lines)
 }
 
 func TestKilledAHundredTimesUnderLoad(t *testing.T) {
@@ -180,10 +165,10 @@ func TestKilledAHundredTimesUnderLoad(t *testing.T) {
 	go func() {
 		defer close(killed)
 		for range kills {
-			before := len(p.printed())
+			before := len(p.sink.printed())
 			p.start()
 			if rand.IntN(4) > 0 { // else it may not even have begun
-				for began := time.Now(); len(p.printed()) == before && time.Since(began) < time.Second; {
+				for began := time.Now(); len(p.sink.printed()) == before && time.Since(began) < time.Second; {
 					time.Sleep(time.Millisecond)
 				}
 			}
@@ -218,6 +203,6 @@ func TestKilledAHundredTimesUnderLoad(t *testing.T) {
 	w.close()
 	worker.close()
 	p.end()
-	require.NoError(t, check(worker.lines, linesOf(worker, p.printed()), kills))
-	require.NoError(t, check(w.lines, linesOf(w, p.printed()), kills))
+	require.NoError(t, check(worker.lines, linesOf(worker, p.sink.printed()), kills))
+	require.NoError(t, check(w.lines, linesOf(w, p.sink.printed()), kills))
 }

@@ -97,10 +97,10 @@ func TestPiecesGoOnAfterAKill(t *testing.T) {
 	s.want([]string{long + "+", "half.", "next"})
 }
 
-// A timer would split it.
+// A timer would split it. The looks are those of events.
 func TestLineWrittenInPiecesIsPrintedWhole(t *testing.T) {
 	s, w := newLog(t, 0)
-	s.run()
+	s.runOnEvents()
 	for range 3 {
 		for _, piece := range []string{`{"a":`, `"b`, `c"`} {
 			looked := s.tailer.Status().LastLook
@@ -111,6 +111,7 @@ func TestLineWrittenInPiecesIsPrintedWhole(t *testing.T) {
 		w.line(`}`)
 		s.wantSoon(w.lines)
 	}
+	require.False(t, s.tailer.Status().Polling)
 }
 
 func TestDeletedAndCreatedAgain(t *testing.T) {

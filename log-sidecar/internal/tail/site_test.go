@@ -212,10 +212,18 @@ func (s *site) prints(w *writer) {
 	s.want(w.lines)
 }
 
-// want asserts that just these lines have been printed, each once and in order.
+// want asserts that just these lines have been printed, each once and in order. It shows
+// only where the difference begins.
 func (s *site) want(lines []string) {
 	s.t.Helper()
-	wantLines(s.t, lines, s.sink.printed())
+	got, same := s.sink.printed(), 0
+	for same < min(len(lines), len(got)) && lines[same] == got[same] {
+		same++
+	}
+	if same < max(len(lines), len(got)) {
+		first := func(lines []string) []string { return lines[same:min(same+1, len(lines))] }
+		require.Failf(s.t, "other lines", "after %d: want %.200q of %d, got %.200q of %d", same, first(lines), len(lines), first(got), len(got))
+	}
 }
 
 // wantSoon waits for these lines to be printed, and no others.

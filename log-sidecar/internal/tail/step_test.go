@@ -38,14 +38,7 @@ func betweenAnyTwoCalls(t *testing.T, scene scene, fault func(*site, *writer), t
 			s, w := newLog(t, scene.printed)
 			scene.prepare(s, w)
 			isReached := atStep(s, k, func() { fault(s, w) })
-			func() {
-				defer func() {
-					if r := recover(); r != nil && r != (killed{}) {
-						panic(r)
-					}
-				}()
-				s.look()
-			}()
+			isKilled(s.look)
 			if reached = isReached(); reached {
 				then(t, s, w)
 			} else {

@@ -25,78 +25,42 @@ var truncations = []truncation{
 		}
 		w.line(strings.Repeat("e", size-1))
 	}},
+	{"smaller, and begun alike", func(w *writer) {
+		w.line(w.lines[0])
+		w.some(3)
+	}},
 	{"larger", func(w *writer) { w.some(60) }},
 }
 
-// forEachTruncation runs test with a tailer that has printed 20 lines, and says whether
-// it is to be down meanwhile.
-func forEachTruncation(t *testing.T, test func(t *testing.T, s *site, w *writer, to truncation, down bool)) {
-	t.Helper()
+// What a copy has of it is taken from there.
+func TestTruncationToAnySize(t *testing.T) {
 	for _, to := range truncations {
 		for _, down := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s, down: %v", to.name, down), func(t *testing.T) {
-				s, w := newLog(t, 20)
-				test(t, s, w, to, down)
-			})
+			for _, copied := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s, down: %v, copied: %v", to.name, down, copied), func(t *testing.T) {
+					s, w := newLog(t, 20)
+					for i := range 3 {
+						if down {
+							s.kill()
+						}
+						if copied {
+							w.some(20)
+							w.copyTruncate()
+						} else {
+							require.NoError(t, os.Truncate(s.path, 0))
+						}
+						to.write(w)
+						s.prints(w)
+						if !down && (i == 0 || to.name != "nothing") {
+							require.EqualValues(t, i+1, s.tailer.Status().Truncations)
+						}
+					}
+					w.some(30)
+					s.prints(w)
+				})
+			}
 		}
 	}
-}
-
-func TestTruncationToAnySize(t *testing.T) {
-	forEachTruncation(t, func(t *testing.T, s *site, w *writer, to truncation, down bool) {
-		for i := range 3 {
-			if down {
-				s.kill()
-			}
-			require.NoError(t, os.Truncate(s.path, 0))
-			to.write(w)
-			s.prints(w)
-			if !down && (i == 0 || to.name != "nothing") {
-				require.EqualValues(t, i+1, s.tailer.Status().Truncations)
-			}
-		}
-		w.some(30)
-		s.prints(w)
-	})
-}
-
-func TestCopytruncateLeavesTheRestToTheCopy(t *testing.T) {
-	forEachTruncation(t, func(t *testing.T, s *site, w *writer, to truncation, down bool) {
-		if down {
-			s.kill()
-		}
-		for range 3 { // several between two looks
-			w.some(20)
-			w.copyTruncate()
-		}
-		to.write(w)
-		s.prints(w)
-		w.some(20)
-		s.prints(w)
-	})
-}
-
-func TestCopytruncateUnderWay(t *testing.T) {
-	s, w := newLog(t, 20)
-	w.rotate()
-	s.look()
-	w.some(20)
-	content, err := os.ReadFile(s.path)
-	require.NoError(t, err)
-	shift(t, s.path)
-	half, err := os.Create(s.path + ".1")
-	require.NoError(t, err)
-	defer half.Close()
-	for _, part := range [][]byte{content[:100], content[100:101], content[101:]} {
-		_, err = half.Write(part)
-		require.NoError(t, err)
-		s.look()
-	}
-	require.NoError(t, os.Truncate(s.path, 0))
-	s.look()
-	require.NoError(t, half.Close())
-	w.some(20)
-	s.prints(w)
 }
 
 // A writer without O_APPEND goes on at its old offset, and the file begins with a
@@ -279,16 +243,4 @@ func TestFilesWithTheSameFirst1000Bytes(t *testing.T) {
 			})
 		}
 	}
-}
-
-func TestPositionPastTheEndIsNotTrusted(t *testing.T) {
-	s, w := newLog(t, 100)
-	s.kill()
-	content, err := os.ReadFile(s.path)
-	require.NoError(t, err)
-	// The beginning is the same and the rest is gone.
-	require.NoError(t, os.Truncate(s.path, int64(strings.Index(string(content), "\n")+1)))
-	w.lines = append(w.lines, w.lines[0])
-	w.some(5)
-	s.prints(w)
 }

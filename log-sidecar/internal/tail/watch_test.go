@@ -1,8 +1,8 @@
 package tail
 
 import (
-	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -18,23 +18,12 @@ func (s *site) runOnEvents() {
 	s.eventually("it has looked", func() bool { return s.tailer.Status().File == atEnd })
 }
 
-func TestEventsTellBeforeTheTick(t *testing.T) {
-	s, w := newLog(t, 0)
-	s.runOnEvents()
-	for range 10 {
-		w.some(1)
-		s.wantSoon(w.lines)
-	}
-	require.False(t, s.tailer.Status().Polling)
-}
-
 func TestFullEventQueueLosesNothing(t *testing.T) {
 	limit, err := os.ReadFile("/proc/sys/fs/inotify/max_queued_events")
 	if err != nil {
 		t.Skip("there is no inotify here")
 	}
-	var queue int
-	_, err = fmt.Sscan(string(limit), &queue)
+	queue, err := strconv.Atoi(strings.TrimSpace(string(limit)))
 	require.NoError(t, err)
 	if queue > 1<<16 {
 		t.Skipf("the event queue is too long to be filled: %d", queue)

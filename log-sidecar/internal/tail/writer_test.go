@@ -129,27 +129,12 @@ func numbered(path string, n int) string { return fmt.Sprintf("%s.%d", path, n) 
 
 func copyFile(t testing.TB, from, to string) {
 	t.Helper()
-	data, err := os.ReadFile(from)
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(to, data, 0o644))
+	require.NoError(t, os.WriteFile(to, content(t, from), 0o644))
 }
 
 func exists(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil
-}
-
-// wantLines compares, and shows only where the difference begins.
-func wantLines(t testing.TB, want, got []string) {
-	t.Helper()
-	same := 0
-	for same < min(len(want), len(got)) && want[same] == got[same] {
-		same++
-	}
-	if same < max(len(want), len(got)) {
-		first := func(lines []string) []string { return lines[same:min(same+1, len(lines))] }
-		require.Failf(t, "other lines", "after %d: want %.200q of %d, got %.200q of %d", same, first(want), len(want), first(got), len(got))
-	}
 }
 
 // check tells what is wrong with what was printed: each line is to be there, in
