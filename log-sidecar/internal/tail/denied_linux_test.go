@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,20 +16,21 @@ import (
 )
 
 func TestEACCESForAWhile(t *testing.T) {
-	for name, denied := range map[string]func(s *site) string{
-		"of the file":      func(s *site) string { return s.path },
-		"of the directory": func(s *site) string { return s.dir },
-		"of a sibling":     func(s *site) string { return s.path + ".1" },
+	for denied, test := range map[string]struct {
+		file     string // what is said of the live one
+		from, to int    // which lines are printed meanwhile
+	}{
+		"access.log":   {failing, 0, 5},
+		"access.log.1": {atEnd, 5, 10},
+		".":            {failing, 0, 0},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(denied, func(t *testing.T) {
 			s, w := newLog(t, 0)
 			w.some(5)
-			if name == "of a sibling" {
-				w.rotate()
-				w.some(5)
-			}
+			w.rotate()
+			w.some(5)
 			s.start()
-			path := denied(s)
+			path := filepath.Join(s.dir, denied)
 			info, err := os.Stat(path)
 			require.NoError(t, err)
 			require.NoError(t, os.Chmod(path, 0))
@@ -39,21 +41,15 @@ func TestEACCESForAWhile(t *testing.T) {
 				}
 			})
 			status := s.tailer.Status()
-			want := w.lines
-			if name == "of a sibling" { // it stops no other file
-				require.Equal(t, atEnd, status.File)
-				s.want(want[5:])
-				want = append(want[5:10:10], want[:5]...)
-			} else {
-				require.Equal(t, failing, status.File)
-			}
+			require.Equal(t, test.file, status.File)
 			require.Contains(t, strings.Join(status.Troubles, "; "), "permission denied")
 			require.Contains(t, s.log.String(), "permission denied")
+			s.want(w.lines[test.from:test.to])
 			require.NoError(t, os.Chmod(path, info.Mode()))
 			w.some(5)
 			// It is finished as somebody who can see that the file has no writer.
 			s.look()
-			s.want(append(want, w.lines[len(want):]...))
+			s.want(slices.Concat(w.lines[test.from:test.to], w.lines[:test.from], w.lines[test.to:]))
 			require.Empty(t, s.tailer.Status().Troubles)
 		})
 	}
@@ -125,11 +121,9 @@ func TestWithoutInotifyItPollsAndSaysSo(t *testing.T) {
 	if !inNamespaces(t) {
 		return
 	}
-	for name, limit := range map[string]string{
-		"instances": "/proc/sys/user/max_inotify_instances",
-		"watches":   "/proc/sys/user/max_inotify_watches",
-	} {
-		t.Run(name, func(t *testing.T) {
+	for _, of := range []string{"instances", "watches"} {
+		t.Run(of, func(t *testing.T) {
+			limit := "/proc/sys/user/max_inotify_" + of
 			if err := os.WriteFile(limit, []byte("0"), 0); err != nil {
 				t.Skipf("the limit cannot be set: %v", err)
 			}

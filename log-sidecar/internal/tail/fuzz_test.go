@@ -36,13 +36,12 @@ func FuzzLog(f *testing.F) {
 		}
 		var want []string
 		terminated := content[:bytes.LastIndexByte(content, '\n')+1]
-		for i, line := range bytes.SplitAfter(terminated, []byte("\n")) {
+		for i, line := range bytes.Split(terminated, []byte("\n")) {
 			line = bytes.TrimLeft(line, "\x00")
 			if i == 0 {
 				line = bytes.TrimPrefix(line, []byte("\xEF\xBB\xBF"))
 			}
-			line = bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r"))
-			if len(line) > 0 {
+			if line = bytes.TrimSuffix(line, []byte("\r")); len(line) > 0 {
 				want = append(want, string(line))
 			}
 		}

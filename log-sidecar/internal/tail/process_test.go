@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -161,9 +162,9 @@ func TestKilledAHundredTimesUnderLoad(t *testing.T) {
 	const kills = 100
 	p := newProcess(t)
 	w := newWriter(t, p.path)
-	killed := make(chan struct{})
+	var ended atomic.Bool
 	go func() {
-		defer close(killed)
+		defer ended.Store(true)
 		for range kills {
 			before := len(p.sink.printed())
 			p.start()
@@ -187,12 +188,7 @@ func TestKilledAHundredTimesUnderLoad(t *testing.T) {
 			}
 			w.rotate()
 		}
-		select {
-		case <-killed:
-			return true
-		default:
-			return false
-		}
+		return ended.Load()
 	})
 	w.close()
 	w.open()
