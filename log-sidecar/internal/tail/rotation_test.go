@@ -303,7 +303,11 @@ func TestGapWhereAPositionsFileIsGone(t *testing.T) {
 	}
 	w.some(10)
 	require.NoError(t, os.Remove(s.path+".3"))
+	s.start()
+	lag := size(t, s.path+".2") + size(t, s.path+".1") + size(t, s.path)
+	require.Equal(t, lag, s.tailer.Status().Lag)
 	s.look()
+	require.Zero(t, s.tailer.Status().Lag)
 	s.want(append(w.lines[:20:20], w.lines[lost:]...))
 	require.EqualValues(t, 1, s.tailer.Status().Gaps)
 	require.Contains(t, s.log.String(), "lines may be missing")

@@ -45,25 +45,6 @@ func TestStatusWhileTheSinkBlocks(t *testing.T) {
 	s.eventually("no lag is left", func() bool { return s.tailer.Status().Lag == 0 })
 }
 
-// What is older than the position has been printed, though its file is gone.
-func TestLagAfterTheLiveFileWasDeleted(t *testing.T) {
-	s, w := newLog(t, 5)
-	w.rotate()
-	afterATick(t, s.path+".1")
-	w.some(5)
-	s.look()
-	s.kill()
-	require.NoError(t, os.Remove(s.path))
-	s.start()
-	require.Zero(t, s.tailer.Status().Lag)
-	s.look()
-	require.Zero(t, s.tailer.Status().Lag)
-	w.open()
-	w.some(5)
-	s.prints(w)
-	require.Zero(t, s.tailer.Status().Lag)
-}
-
 func TestStatusAnswersWhileTheFileSystemHangs(t *testing.T) {
 	s := newSite(t)
 	s.start()

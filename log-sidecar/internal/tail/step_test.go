@@ -147,23 +147,21 @@ func TestCopytruncateEndsBetweenAnyTwoCalls(t *testing.T) {
 		copied = newWriter(s.t, s.path+".1")
 		copied.write(string(content(t, s.path)[:bytes]))
 	}
+	listed := func(s *site, w *writer) {
+		begin(s, 0)
+		w.some(5)
+		s.look()
+		w.some(5)
+	}
 	for _, scene := range []scene{
 		{name: "of a log that is printed", printed: 20, prepare: func(s *site, _ *writer) { begin(s, 500) }},
 		{name: "of a log that is not", prepare: func(s *site, w *writer) {
 			w.some(20)
-			begin(s, 500)
+			begin(s, 100) // too few to show by themselves that it is a copy
 		}},
-		{name: "of one that was listed", printed: 5, prepare: func(s *site, w *writer) {
-			begin(s, 0)
-			w.some(5)
-			s.look()
-			w.some(5)
-		}},
-		{name: "of one that was listed before a restart", printed: 5, prepare: func(s *site, w *writer) {
-			begin(s, 0)
-			w.some(5)
-			s.look()
-			w.some(5)
+		{name: "which is listed", printed: 5, prepare: listed},
+		{name: "which was listed before a restart", printed: 5, prepare: func(s *site, w *writer) {
+			listed(s, w)
 			s.kill()
 		}},
 	} {

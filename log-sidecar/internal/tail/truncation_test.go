@@ -19,11 +19,7 @@ var truncations = []truncation{
 	{"nothing", func(*writer) {}},
 	{"smaller", func(w *writer) { w.some(3) }},
 	{"equal", func(w *writer) {
-		size := 0
-		for _, line := range w.lines {
-			size += len(line) + 1
-		}
-		w.line(strings.Repeat("e", size-1))
+		w.line(strings.Repeat("e", len(strings.Join(w.lines, "\n"))))
 	}},
 	{"smaller, and begun alike", func(w *writer) {
 		w.line(w.lines[0])
@@ -217,8 +213,6 @@ func TestReusedInodeIsAnotherFile(t *testing.T) {
 }
 
 func TestFilesWithTheSameFirst1000Bytes(t *testing.T) {
-	same := strings.Repeat("# the same header in every file\n", 40)
-	header := strings.Split(strings.TrimSpace(same), "\n")
 	for _, down := range []bool{false, true} {
 		for name, rotate := range map[string]func(*writer){
 			"renamed":        (*writer).rotate,
@@ -230,8 +224,9 @@ func TestFilesWithTheSameFirst1000Bytes(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, down: %v", name, down), func(t *testing.T) {
 				s, w := newLog(t, 0)
 				for i := range 3 {
-					w.write(same)
-					w.lines = append(w.lines, header...)
+					for range 40 {
+						w.line("# the same header in every file")
+					}
 					w.some(10 + i)
 					s.prints(w)
 					if down {
