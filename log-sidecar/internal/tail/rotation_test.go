@@ -42,11 +42,12 @@ func TestHeldFileBesideTheLiveOne(t *testing.T) {
 		require.Equal(t, []string{"access.log.1"}, status.Held)
 		require.Equal(t, 2, status.Followed)
 		require.Empty(t, status.Troubles)
+		require.Positive(t, s.tailer.retry, "a close causes no event: it has to be asked for")
 	}
 	w.some(1)
 	w.close()
 	s.eventually("it is at rest", func() bool {
-		_, err := s.tailer.look() // which lists nothing, because no event tells of a close
+		_, err := s.tailer.look() // which lists nothing
 		require.NoError(t, err)
 		return len(s.tailer.Status().Held) == 0
 	})
@@ -54,19 +55,6 @@ func TestHeldFileBesideTheLiveOne(t *testing.T) {
 	status := s.tailer.Status()
 	require.Equal(t, 1, status.Followed)
 	require.Zero(t, status.Lag)
-}
-
-// A close causes no event: it has to be asked for.
-func TestHeldFileIsClosedAfterItsWriter(t *testing.T) {
-	s, w := newLog(t, 5)
-	s.runOnEvents()
-	require.NoError(t, os.Rename(s.path, s.path+".1"))
-	next := newWriter(t, s.path)
-	next.line("next")
-	s.eventually("it is held", func() bool { return len(s.tailer.Status().Held) == 1 })
-	w.close()
-	s.eventually("it is at rest", func() bool { return s.tailer.Status().Followed == 1 })
-	s.wantSoon(append(w.lines, "next"))
 }
 
 func TestLineNeverEndedIsPrintedOnce(t *testing.T) {

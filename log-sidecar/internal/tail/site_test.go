@@ -176,13 +176,6 @@ func (s *site) run() {
 	go func(t *Tailer, r *running) { r.ended <- t.Run(ctx, drain) }(s.tailer, s.running)
 }
 
-// stop has a running tailer drain the log, and returns how that ended.
-func (s *site) stop() error {
-	s.t.Helper()
-	s.running.stop()
-	return s.ended()
-}
-
 // ended waits until Run returns.
 func (s *site) ended() error {
 	s.t.Helper()
