@@ -1,6 +1,7 @@
 package tail
 
 import (
+	"bytes"
 	"os"
 	"time"
 	"unicode/utf8"
@@ -55,6 +56,11 @@ func (f *file) isShredded() (bool, error) {
 		return false, nil
 	}
 	head, err := headOf(f.open, f.limit)
+	// Text in another encoding has lines, and no control characters but those between them.
+	control := func(r rune) bool { return r < ' ' && r != '\n' && r != '\r' && r != '\t' }
+	if bytes.Contains(head, []byte{'\n'}) && !bytes.ContainsFunc(head, control) {
+		return false, err
+	}
 	for range utf8.UTFMax { // its end may be within a character
 		if err != nil || utf8.Valid(head) {
 			return false, err

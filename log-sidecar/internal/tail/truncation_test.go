@@ -101,7 +101,7 @@ func TestRotatedFileIsOverwritten(t *testing.T) {
 			require.NoError(t, err)
 			defer file.Close()
 			last := "\xff" + strings.Repeat("z", int(size(t, s.path)))
-			for _, content := range []string{strings.Repeat("\xfa\n", 2000), last + "\n", strings.Repeat("\xfb\n", 2000), last + "\n"} {
+			for _, content := range []string{strings.Repeat("\xfa\x01\n", 2000), last + "\n", strings.Repeat("\xfb\x01\n", 2000), last + "\n"} {
 				_, err = file.WriteAt([]byte(content), 0)
 				require.NoError(t, err)
 				s.prints(w)
@@ -130,6 +130,7 @@ func TestRotatedFileIsRewritten(t *testing.T) {
 	defer other.close()
 	require.NoError(t, os.Truncate(other.path, 0))
 	other.open()
+	other.line("caf\xe9") // not every text is UTF-8
 	other.some(100)
 	s.look()
 	s.want(append(w.lines, other.lines...))
