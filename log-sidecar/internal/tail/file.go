@@ -56,18 +56,22 @@ func (f *file) isShredded() (bool, error) {
 		return false, nil
 	}
 	head, err := headOf(f.open, f.limit)
-	// Text in another encoding has lines, and no control characters but those between them.
+	return err == nil && !isText(head), err
+}
+
+// isText reports whether a file that begins with head may hold lines, in any encoding.
+func isText(head []byte) bool {
 	control := func(r rune) bool { return r < ' ' && r != '\n' && r != '\r' && r != '\t' }
 	if bytes.Contains(head, []byte{'\n'}) && !bytes.ContainsFunc(head, control) {
-		return false, err
+		return true
 	}
 	for range utf8.UTFMax { // its end may be within a character
-		if err != nil || utf8.Valid(head) {
-			return false, err
+		if utf8.Valid(head) {
+			return true
 		}
 		head = head[:len(head)-1]
 	}
-	return true, nil
+	return false
 }
 
 // printed is how far f is printed, with what needs no printing.
