@@ -46,7 +46,11 @@ if curl -s "$addr/healthz"; then fail "main-app is left behind"; fi
 
 # A signal at the very start, when there is nothing yet but the directory.
 mkdir "$work/bin"
-printf '#!/bin/sh\nkill -TERM "$PPID"\nexec %s "$@"\n' "$(command -v mktemp)" >"$work/bin/mktemp"
+cat >"$work/bin/mktemp" <<END
+#!/bin/sh
+kill -TERM "\$PPID"
+exec $(command -v mktemp) "\$@"
+END
 chmod +x "$work/bin/mktemp"
 TMPDIR=$work/tmp PATH=$work/bin:$PATH deploy/run.sh >"$work/out-early" 2>&1 || fail "exit code $?"
 [ -z "$(ls "$work/tmp")" ] || fail "its directory is left behind by an early signal"
