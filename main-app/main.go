@@ -107,8 +107,7 @@ func run(ctx, abort context.Context, args []string, lookupEnv func(string) (stri
 // serve answers requests until ctx is done, then drains in the two steps that let a
 // Pod leave a Service without failing a request: it keeps serving, no longer ready,
 // until the endpoints have dropped the Pod; then it accepts no new connections and
-// finishes the requests in flight. A second signal, when
-// abort is done, cuts both steps short.
+// finishes the requests in flight. Both steps are cut short once abort is done.
 func serve(ctx, abort context.Context, listener net.Listener, app *app, cfg config, log *slog.Logger) error {
 	server := newServer(app, log)
 	server.ConnState = app.clients.track

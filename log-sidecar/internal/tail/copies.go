@@ -211,8 +211,8 @@ func (r *registry) isInCopy(g *goneFile) bool {
 		if !f.at.Copy || f.Size < g.at.Offset+g.unread {
 			return false
 		}
-		held, err := r.peek(f, g.at.IsHeldBy)
-		return held && err == nil
+		held, _ := r.peek(f, g.at.IsHeldBy) // not one that was renamed meanwhile either
+		return held
 	})
 }
 
