@@ -19,6 +19,11 @@ const (
 	// new connections, such as those of probes.
 	maxHeld = 750
 
+	// maxAnswering is how many requests are answered at a time. Until they are, nothing
+	// tells how many of them will then be held, so it must not be more than maxHeld
+	// leaves; one line after the other goes into the log anyway.
+	maxAnswering = 100
+
 	// grace is how long a connection is safe, so that a request can come, and the
 	// goroutine that has read it can say so.
 	grace = 100 * time.Millisecond
@@ -31,6 +36,7 @@ type connections struct {
 	mu      sync.Mutex                 // protects following
 	waiting list.List                  // of waiting: those without a request in flight, longest first
 	all     map[net.Conn]*list.Element // its element of waiting, or nil
+	handled int                        // how many have their request in the handler
 }
 
 type waiting struct {
@@ -85,6 +91,23 @@ func (c *connections) inFlight() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.all) - c.waiting.Len()
+}
+
+// enter and leave are called where a request comes into the handler, and goes.
+func (c *connections) enter() { c.handle(1) }
+func (c *connections) leave() { c.handle(-1) }
+
+func (c *connections) handle(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.handled += n
+}
+
+// held is the number of requests that are answered, and wait for their client.
+func (c *connections) held() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.all) - c.waiting.Len() - c.handled
 }
 
 func hasUnread(conn net.Conn) bool {

@@ -2,8 +2,11 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"io"
+	"log/slog"
 	"net"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -11,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"sidecar.example/main-app/internal/logfile"
 )
 
 func TestProbesAreAnsweredAtAFullHouse(t *testing.T) {
@@ -19,6 +24,7 @@ func TestProbesAreAnsweredAtAFullHouse(t *testing.T) {
 		"half a header":  "GET /half HTTP/1.1\r\nHost: x\r\nX-Long: " + strings.Repeat("x", 16<<10),
 		"idle":           "GET /idle HTTP/1.1\r\nHost: x\r\n\r\n",
 		"half a request": "POST /half HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n",
+		"half a probe":   "POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			app := spawn(t)
@@ -38,6 +44,37 @@ func TestProbesAreAnsweredAtAFullHouse(t *testing.T) {
 			assert.NoError(t, readAnswer(bufio.NewReader(held)), "a request in flight is finished")
 		})
 	}
+}
+
+// Requests that wait for the log are not held yet, and may all be a moment later.
+func TestProbesAreAnsweredAfterTheLogWasSlow(t *testing.T) {
+	file, err := logfile.Open(filepath.Join(t.TempDir(), "access.log"), 1<<20, 1)
+	require.NoError(t, err)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	log := slog.New(slog.DiscardHandler)
+	access := &accessLog{file: file, log: log}
+	app := newApp(access)
+	ctx, end := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		_ = serve(ctx, ctx, listener, app, config{}, log) // some requests are cut off in the end
+		close(ended)
+	}()
+	t.Cleanup(func() { end(); <-ended })
+
+	access.mu.Lock()
+	client := &instance{address: listener.Addr().String()}
+	for range maxConnections {
+		_, err := io.WriteString(client.dial(t), "POST /half HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n")
+		require.NoError(t, err)
+	}
+	eventually(t, func() bool { return app.clients.inFlight() == maxConnections }, "all wait for the log")
+	access.mu.Unlock()
+	probe := client.dial(t)
+	_, err = io.WriteString(probe, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+	require.NoError(t, err)
+	assert.NoError(t, readAnswer(bufio.NewReader(probe)), "sooner than a timeout frees a place")
 }
 
 func TestTooManyHeldRequestsAreRefused(t *testing.T) {

@@ -15,42 +15,49 @@ import (
 type app struct {
 	access   *accessLog
 	clients  connections
-	running  atomic.Int64 // requests that are not answered yet
-	draining atomic.Bool  // set at SIGTERM: still serving, no longer ready
+	turns    chan struct{} // one is in it for each request that is being answered
+	draining atomic.Bool   // set at SIGTERM: still serving, no longer ready
 }
 
 func newApp(access *accessLog) *app {
-	return &app{access: access, clients: connections{all: make(map[net.Conn]*list.Element)}}
+	return &app{
+		access:  access,
+		clients: connections{all: make(map[net.Conn]*list.Element)},
+		turns:   make(chan struct{}, maxAnswering),
+	}
 }
 
 func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	running := a.running.Add(1)
-	defer a.running.Add(-1)
-	draining := a.draining.Load()
-	if draining {
-		// Makes clients and proxies open their next connection elsewhere, instead
-		// of finding an idle one closed.
+	a.clients.enter()
+	path, proxied := r.URL.Path, r.Method == http.MethodConnect
+	probe := (path == "/healthz" || path == "/readyz") && !proxied
+	if !probe { // a log that is slow must not hold up those
+		a.turns <- struct{}{}
+		defer func() { <-a.turns }()
+	}
+	defer a.clients.leave() // before the turn ends: the next one shall count this one as held
+	draining, crowded := a.draining.Load(), a.clients.held() > maxHeld
+	if draining || crowded || proxied {
+		// Draining, it makes clients and proxies open their next connection elsewhere,
+		// instead of finding an idle one closed. What follows a CONNECT is meant for
+		// somebody else, and must not be taken for more requests.
 		w.Header().Set("Connection", "close")
 	}
-	switch path := r.URL.Path; {
-	case r.Method == http.MethodConnect:
-		// What follows a CONNECT is meant for somebody else, and must not be taken for
-		// more requests.
-		w.Header().Set("Connection", "close")
+	switch {
+	case path == "/readyz" && probe && draining: // readiness: the Service may send traffic here
+		answer(w, http.StatusServiceUnavailable, "draining")
+	case probe: // liveness, too: the process serves
+		answer(w, http.StatusOK, "ok")
+	case proxied:
 		w.Header().Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 		a.answerAndRecord(w, r, http.StatusMethodNotAllowed, "this is no proxy\n")
-	case path == "/healthz": // liveness: the process serves
-		answer(w, http.StatusOK, "ok")
-	case path == "/readyz" && draining: // readiness: the Service may send traffic here
-		answer(w, http.StatusServiceUnavailable, "draining")
-	case path == "/readyz":
-		answer(w, http.StatusOK, "ok")
-	case a.clients.inFlight()-int(running) > maxHeld:
-		w.Header().Set("Connection", "close")
+	case crowded:
 		a.answerAndRecord(w, r, http.StatusServiceUnavailable, "too many requests at a time\n")
-		hangUp(w)
 	default:
 		a.answerAndRecord(w, r, http.StatusOK, "Hello from main-app\n")
+	}
+	if crowded {
+		hangUp(w)
 	}
 }
 
