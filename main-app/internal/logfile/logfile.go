@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -29,6 +30,7 @@ type File struct {
 	mu   sync.Mutex // protects following
 	file *os.File
 	id   syscall.Stat_t // of file; its device and inode identify it
+	owed []byte         // to a pipe: the rest of the line before
 }
 
 // Open opens the file at path for appending. It creates the file if it is missing, but
@@ -64,13 +66,41 @@ func (f *File) Append(line []byte) error {
 		return err
 	}
 	if !f.isRegular() {
-		_ = f.file.SetWriteDeadline(time.Now().Add(patience)) // fails if writes do not wait
+		return f.pipe(line)
 	}
 	n, err := f.file.Write(line)
 	if err != nil && n > 0 { // a full disk can accept part of the line
 		err = errors.Join(err, f.takeBack(int64(n)))
 	}
 	return err
+}
+
+// pipe writes line to a pipe. What a full one has no room for of a line that it has begun to
+// take comes before the next line.
+func (f *File) pipe(line []byte) error {
+	if len(f.owed) > 0 {
+		n, err := f.offer(f.owed)
+		if f.owed = f.owed[n:]; err != nil {
+			return err
+		}
+	}
+	n, err := f.offer(line)
+	if n == 0 {
+		return err
+	}
+	f.owed = slices.Clone(line[n:])
+	return nil
+}
+
+// offer writes what the pipe has room for within patience, and returns how much that was.
+func (f *File) offer(b []byte) (n int, err error) {
+	for range 2 { // on a busy machine, patience may be over before the first try
+		_ = f.file.SetWriteDeadline(time.Now().Add(patience)) // fails if writes do not wait
+		if n, err = f.file.Write(b); n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		}
+	}
+	return n, err
 }
 
 // isRegular reports whether f is no terminal or pipe.
@@ -115,7 +145,7 @@ func (f *File) open() error {
 		return errors.Join(err, file.Close())
 	}
 	before := f.file
-	f.file, f.id = file, *info.Sys().(*syscall.Stat_t)
+	f.file, f.id, f.owed = file, *info.Sys().(*syscall.Stat_t), nil
 	if before != nil {
 		return before.Close()
 	}

@@ -197,26 +197,34 @@ func TestRotatesWhereALinkLeads(t *testing.T) {
 }
 
 func TestFullPipeHoldsNothingUp(t *testing.T) {
-	path := newPath(t, nil)
-	require.NoError(t, syscall.Mkfifo(path, 0o600))
-	f := open(t, path, 10, 2)
-	written := 0
-	for f.Append([]byte(lines(written, written))) == nil {
-		written++
+	for name, length := range map[string]int{"short lines": 10, "lines that a pipe may take in part": 3 * 4096} {
+		t.Run(name, func(t *testing.T) {
+			path := newPath(t, nil)
+			require.NoError(t, syscall.Mkfifo(path, 0o600))
+			f := open(t, path, 10, 2)
+			line := func(i int) []byte { return fmt.Appendf(nil, "%0*d\n", length-1, i) }
+			written := 0
+			for f.Append(line(written)) == nil {
+				written++
+			}
+			for range 3 {
+				require.ErrorIs(t, f.Append(line(-1)), os.ErrDeadlineExceeded)
+			}
+			reader, err := os.Open(path)
+			require.NoError(t, err)
+			defer reader.Close()
+			content := make([]byte, (written+1)*length)
+			room := (written - 1) * length // what is missing of the last one comes with the next
+			_, err = io.ReadFull(reader, content[:room])
+			require.NoError(t, err)
+			require.NoError(t, f.Append(line(written)))
+			_, err = io.ReadFull(reader, content[room:])
+			require.NoError(t, err)
+			for i := range written + 1 {
+				require.Equal(t, string(line(i)), string(content[i*length:][:length]), "none is lost, and none torn")
+			}
+		})
 	}
-	for range 3 {
-		require.ErrorIs(t, f.Append([]byte(lines(0, 0))), os.ErrDeadlineExceeded)
-	}
-	reader, err := os.Open(path)
-	require.NoError(t, err)
-	defer reader.Close()
-	content := make([]byte, len(lines(0, written)))
-	_, err = io.ReadFull(reader, content[:len(lines(1, written))])
-	require.NoError(t, err)
-	f.write(t, written, written)
-	_, err = io.ReadFull(reader, content[len(lines(1, written)):])
-	require.NoError(t, err)
-	assert.Equal(t, lines(0, written), string(content), "none is lost, and none torn")
 }
 
 func TestConcurrentLinesAreWholeAndAllThere(t *testing.T) {
