@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -108,13 +109,37 @@ func (test *listingTest) run(t *testing.T) {
 	}
 }
 
+func TestEmptyFilesThatAreLeftOut(t *testing.T) {
+	rotated, live := File{Born: 5}, File{Born: 6, Live: true}
+	full := rotated
+	full.Size = 1
+	for _, test := range []struct {
+		name  string
+		f     File
+		found []File
+		left  bool
+	}{
+		{"older than the live one", rotated, []File{live}, true},
+		{"as old as the live one", rotated, []File{{Born: 5, Live: true}}, false},
+		{"younger: it may be the live one next", rotated, []File{{Born: 4, Live: true}}, false},
+		{"no creation is known", File{}, []File{{Live: true}}, false},
+		{"there is no live one", rotated, nil, false},
+		{"not empty", full, nil, true},
+		{"the live one itself", File{Born: 5, Live: true}, nil, true},
+	} {
+		left := leaveOutEmpty(append([]File{test.f}, test.found...))
+		assert.Equal(t, test.left, slices.Contains(left, test.f), test.name)
+		assert.Subset(t, left, test.found, test.name)
+	}
+}
+
 func TestListing(t *testing.T) {
 	for _, test := range []listingTest{
 		{"nothing", "access.log", "", "", ""},
 		{"no directory", "log/access.log", "", "", ""},
 		{"rotated ones alone", "access.log", "access.log.1", "access.log.1", ""},
 		{"other files beside it", "access.log", "access.log.1 other.log.1 access.log1 access.log", "access.log.1 access.log", ""},
-		{"empty ones", "access.log", "access.log.3: access.log.2 access.log.1: access.log:", "access.log.2 access.log", ""},
+		{"empty ones", "access.log", "access.log: access.log.3: access.log.2 access.log.1:", "access.log.2 access.log", ""},
 		{"other kinds beside it", "access.log",
 			"other access.log.dir/ access.log.pipe| access.log.link->other access.log.gone->nowhere access.log.loop->access.log.loop " +
 				"access.log.through->other/x access.log.long->" + strings.Repeat("x", 300) + " access.log", "access.log", ""},

@@ -79,7 +79,7 @@ var (
 
 // A Listing is what List has found.
 type Listing struct {
-	Files []File // oldest first, the live one last; empty rotated files are left out
+	Files []File // oldest first, the live one last; see leaveOutEmpty
 	// Complete: the directory is there and was read, so a file that is not listed has
 	// gone.
 	Complete bool
@@ -103,8 +103,22 @@ func (l *Log) List(readings int) (listing Listing) {
 		}
 		listing.Stable = sum == l.scan(&Listing{}, func(*File) {})
 	}
+	listing.Files = leaveOutEmpty(listing.Files)
 	sortOldestFirst(listing.Files)
 	return listing
+}
+
+// leaveOutEmpty leaves out the rotated files that are empty, unless they are older than the
+// live one: a process may have one of those open, and write to it. A younger one may have
+// been made to be the live one next.
+func leaveOutEmpty(files []File) []File {
+	born := int64(0)
+	for i := range files {
+		if files[i].Live {
+			born = files[i].Born
+		}
+	}
+	return slices.DeleteFunc(files, func(f File) bool { return !f.Live && f.Size == 0 && f.Born >= born })
 }
 
 var seed = maphash.MakeSeed()
@@ -226,7 +240,7 @@ func (l *Log) readDir(dir, base string, found func(*File)) error {
 			}
 			// Nothing but a regular file is a rotated one: a link could lead to whatever
 			// the sidecar may read, and its like is no evidence of the log's writer.
-			if err != nil || !f.mode.IsRegular() || f.Size == 0 {
+			if err != nil || !f.mode.IsRegular() {
 				continue
 			}
 			f.Path, f.Name, f.suffix = dir+name, name, suffix

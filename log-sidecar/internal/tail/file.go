@@ -29,6 +29,7 @@ type file struct {
 	ignored bool      // compressed, or shredded
 	trouble error     // why it cannot be read
 
+	placed    bool // rotated before anything was in it: what comes yet has its place already
 	rewritten bool // in place, after it was put to rest
 }
 

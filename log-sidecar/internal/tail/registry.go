@@ -56,6 +56,7 @@ func (r *registry) update(listing *logfiles.Listing) {
 		f.Live = false
 		f.listed = f.listed && !listing.Complete
 	}
+	behind := false
 	for i := range listing.Files {
 		found := &listing.Files[i]
 		f := known[found.ID]
@@ -67,9 +68,11 @@ func (r *registry) update(listing *logfiles.Listing) {
 			r.recall(f)
 			r.files = append(r.files, f)
 		}
-		if f.at.Offset == 0 { // it comes after those of which something was printed
-			f.at.Order = r.nextOrder()
+		if f.at.Offset == 0 && !f.ignored && (!f.placed || behind) {
+			f.at.Order = r.nextOrder() // it comes after those of which something was printed
+			behind = true              // and those that were the log later come after it
 		}
+		f.placed = !found.Live && (f.placed || found.Size == 0)
 		f.see(found)
 		f.listed = true
 	}
@@ -79,7 +82,7 @@ func (r *registry) update(listing *logfiles.Listing) {
 		case f.open == nil:
 			f.Deleted = f.rest // or is somewhere else; what was not at rest may have been replaced
 			r.forget(f)
-		case f.at.Offset == 0: // it was the live one, before anything was written to it
+		case f.at.Offset == 0 && !f.placed: // it was the live one, before anything was written to it
 			f.at.Order = r.nextOrder()
 		}
 	}
@@ -141,7 +144,7 @@ func (r *registry) lose(f *file) {
 	}
 	f.rewritten = !f.Live && f.at.Done && f.limit >= f.at.Offset
 	f.at = lines.Place{}
-	f.end, f.rest, f.ignored = 0, false, false
+	f.end, f.rest, f.ignored, f.placed = 0, false, false, false
 	r.giveBack(f)
 }
 

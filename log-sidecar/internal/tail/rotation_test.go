@@ -57,6 +57,33 @@ func TestHeldFileBesideTheLiveOne(t *testing.T) {
 	require.Zero(t, status.Lag)
 }
 
+// What a worker writes first into a file that was rotated while there was nothing in it
+// comes before what it writes then into a newer one, of which something is printed already.
+func TestFileRotatedWhileEmptyHasItsPlace(t *testing.T) {
+	for name, before := range map[string]int{"never written to": 0, "truncated": 5} {
+		t.Run(name, func(t *testing.T) {
+			s, w := newLog(t, before)
+			require.NoError(t, os.WriteFile(s.path+".2.gz", []byte("\x1f\x8b\b\x00"), 0o600))
+			worker := newWriter(t, s.path)
+			worker.name = "worker"
+			require.NoError(t, os.Truncate(s.path, 0))
+			s.look()
+			afterATick(t, s.path) // else nothing tells that it is the older one
+			w.rotate()
+			w.some(5)
+			s.prints(w)
+			worker.some(1)
+			worker.open()
+			worker.some(5)
+			want := append(slices.Clone(w.lines), worker.lines...)
+			w.rotate()
+			w.some(1)
+			s.look()
+			s.want(append(want, w.lines[len(w.lines)-1]))
+		})
+	}
+}
+
 func TestLineNeverEndedIsPrintedOnce(t *testing.T) {
 	s, w := newLog(t, 2)
 	w.write("half")
