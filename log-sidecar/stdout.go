@@ -54,30 +54,34 @@ func (w blockingWriter) Write(b []byte) (n int, err error) {
 }
 
 const (
-	// fastPart is the most that goes into one write. Half of it would cost a tenth of the
-	// speed; with it a reader of 32 KB/s is seen to read every second from the start.
-	fastPart = 32 << 10
+	// smallPart is as much as a pipe takes whole or not at all (PIPE_BUF): no record up to
+	// there is torn by the end of the program.
+	smallPart = 4 << 10
 
-	// slowPart is that for a reader that has kept a write waiting for slowAfter. A pipe
-	// takes as much (PIPE_BUF) whole or not at all: no record up to there is torn by the
-	// end of the program.
-	slowPart  = 4 << 10
-	slowAfter = 10 * time.Millisecond
+	// largePart is the most that goes into one write. Half of it would cost a twentieth of
+	// the speed.
+	largePart = 64 << 10
+
+	// A reader is quick that keeps no write waiting for slowAfter, for each smallPart in it,
+	// while it is given quickAfter, more than a pipe or a socket holds unread.
+	slowAfter  = 10 * time.Millisecond
+	quickAfter = 512 << 10
 )
 
-// A pacedWriter writes in parts, so that a slow reader can be told from one that does not
-// read at all. A part ends with a record, unless that is longer.
+// A pacedWriter writes in parts, and in small ones until the reader is seen to be quick: so
+// a slow one can be told from one that does not read at all. A part ends with a record,
+// unless that is longer.
 type pacedWriter struct {
 	w        io.Writer
-	slow     bool         // owned by the goroutine that writes
+	quick    int          // bytes since a write was kept waiting; owned by the goroutine that writes
 	accepted atomic.Int64 // bytes, by w
 }
 
 func (w *pacedWriter) Write(b []byte) (written int, err error) {
 	for written < len(b) && err == nil {
-		part, size := b[written:], fastPart
-		if w.slow {
-			size = slowPart
+		part, size := b[written:], smallPart
+		if w.quick >= quickAfter {
+			size = largePart
 		}
 		if len(part) > size {
 			end := bytes.LastIndexByte(part[:size], '\n') + 1
@@ -89,7 +93,10 @@ func (w *pacedWriter) Write(b []byte) (written int, err error) {
 		var n int
 		began := time.Now()
 		n, err = w.w.Write(part)
-		w.slow = time.Since(began) > slowAfter
+		w.quick = min(w.quick+n, quickAfter)
+		if time.Since(began) > slowAfter*time.Duration((n+smallPart-1)/smallPart) {
+			w.quick = 0
+		}
 		w.accepted.Add(int64(n))
 		written += n
 	}

@@ -104,45 +104,62 @@ func TestStdoutMayBeDevNull(t *testing.T) {
 	s.startUnread(t, inShell(`exec "$0" >/dev/null`)).becomes(t, `"lines_processed":1`)
 }
 
-// A slow reader gets smaller parts, and never a part of a record that fits into one.
+// Parts are small until the reader is seen to be quick, and a record that fits into one is
+// never parted.
 func TestPartsOfABatch(t *testing.T) {
 	record := strings.Repeat("x", 99) + "\n"
-	records, long := strings.Repeat(record, 2_000), strings.Repeat("x", 200_000)+"\n"+record
+	records, long := strings.Repeat(record, 7_000), strings.Repeat("x", 700_000)+"\n"+record
 	for _, test := range []struct {
 		name  string
 		slow  bool
 		batch string
-		most  int
 		whole bool // each part ends with a record
 	}{
-		{"fast", false, records, fastPart, true},
-		{"slow", true, records, slowPart, true},
-		{"long record, fast", false, long, fastPart, false},
-		{"long record, slow", true, long, slowPart, false},
-		{"nothing", true, "", 0, true},
+		{"quick", false, records, true},
+		{"slow", true, records, true},
+		{"long record, quick", false, long, false},
+		{"long record, slow", true, long, false},
+		{"nothing", true, "", true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var parts []string
-				w := &pacedWriter{slow: test.slow, w: writerFunc(func(b []byte) (int, error) {
+				taken, largest := "", 0
+				w := &pacedWriter{w: writerFunc(func(b []byte) (int, error) {
 					if test.slow {
 						time.Sleep(slowAfter + 1) // of the bubble's clock
 					}
-					parts = append(parts, string(b))
+					if len(taken) < quickAfter {
+						assert.LessOrEqual(t, len(b), smallPart)
+					}
+					assert.True(t, !test.whole || b[len(b)-1] == '\n')
+					taken, largest = taken+string(b), max(largest, len(b))
 					return len(b), nil
 				})}
 				n, err := w.Write([]byte(test.batch))
 				require.NoError(t, err)
 				assert.Equal(t, len(test.batch), n)
 				assert.EqualValues(t, n, w.accepted.Load())
-				assert.Equal(t, test.batch, strings.Join(parts, ""))
-				for _, part := range parts {
-					assert.LessOrEqual(t, len(part), test.most)
-					assert.True(t, !test.whole || strings.HasSuffix(part, "\n"))
-				}
+				assert.Equal(t, test.batch, taken)
+				assert.Equal(t, !test.slow, largest > smallPart)
+				assert.LessOrEqual(t, largest, largePart)
 			})
 		})
 	}
+}
+
+// One write that is kept waiting for too long, for its size, makes the parts small again.
+func TestReaderThatBecomesSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var sizes []int
+		w := &pacedWriter{quick: quickAfter, w: writerFunc(func(b []byte) (int, error) {
+			time.Sleep(slowAfter*time.Duration((len(b)+smallPart-1)/smallPart) + 1)
+			sizes = append(sizes, len(b))
+			return len(b), nil
+		})}
+		_, err := w.Write(make([]byte, largePart+2*smallPart))
+		require.NoError(t, err)
+		assert.Equal(t, []int{largePart, smallPart, smallPart}, sizes)
+	})
 }
 
 type writerFunc func([]byte) (int, error)
