@@ -3,6 +3,7 @@ package record
 import (
 	"bytes"
 	"encoding/json/jsontext"
+	"io"
 	"unicode/utf8"
 )
 
@@ -15,10 +16,44 @@ const maxDepth = 64
 // 0.3 µs longer to say no, for an error that it throws away.
 var asRead = []jsontext.Options{jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)}
 
-// isJSON reports whether line can be a member's value as it is.
-func isJSON(line []byte) bool {
-	return jsontext.Value(line).IsValid(asRead...) && !isDeep(line)
+// A validator tells which lines are JSON. Its decoder takes them for one stream of values,
+// because setting one up for each line would take a third of the time.
+type validator struct {
+	decoder *jsontext.Decoder
+	line    []byte // what the decoder has not read of it
 }
+
+func newValidator() *validator {
+	v := &validator{}
+	v.decoder = jsontext.NewDecoder(v, asRead...)
+	return v
+}
+
+// Read gives the decoder the line.
+func (v *validator) Read(b []byte) (int, error) {
+	if len(v.line) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(b, v.line)
+	v.line = v.line[n:]
+	return n, nil
+}
+
+// isJSON reports whether line can be a member's value as it is.
+func (v *validator) isJSON(line []byte) bool {
+	if len(line) > chunkSize { // the decoder would keep as much memory
+		return jsontext.Value(line).IsValid(asRead...) && !isDeep(line)
+	}
+	v.line = line
+	_, err := v.decoder.ReadValue()
+	if err != nil || !isBlank(v.decoder.UnreadBuffer()) || !isBlank(v.line) {
+		v.decoder.Reset(v, asRead...)
+		return false
+	}
+	return !isDeep(line)
+}
+
+func isBlank(b []byte) bool { return len(bytes.TrimLeft(b, " \t\r")) == 0 }
 
 // isDeep reports whether valid JSON is nested deeper than maxDepth. Nearly no line is long
 // enough for that, or has as many brackets.

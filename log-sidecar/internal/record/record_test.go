@@ -177,16 +177,32 @@ func TestChunksEndBetweenCharacters(t *testing.T) {
 	}
 }
 
+// oddLines are JSON, or nearly.
+var oddLines = []string{
+	"", " ", accessLine, plainLine, ` { "a" : [ 1 , { "b" : null } , -0.5E+7 , "" ] } `, `{"a":1,"a":2}`, `{"[":"\"[{"}`,
+	`{`, `]`, `{]`, `[1,]`, `[1 2]`, `{"a"}`, `{1:2}`, `{} {}`, `1,2`, `:`, `01`, `1.`, `1e`, `+1`, `0x1`, `tru`, `truee`, `NaN`,
+	`"`, `"\`, `"\"`, `"\\"`, `"\x"`, `"\u12G4"`, `"\uD83D\ude00"`, `"\ud800"`, `"\"\\\/\b\f\n\r\t\u00e9"`, "\"\t\"", "\"\x00\"", "\"\x7f\"",
+	"\ufeff{}", "\x00{}", "{}\x00", "\x0b1", "\u00a01", "a\x00b", "\u2028", "\xff", "\"\xff", "\"\xc3\"", "\xed\xa0\x80", "\xf4\x90\x80\x80",
+	"\"héllo, 世界 🎉\"", "\"\u0080\"", "\"\u009f\\u0085\"", "\u00a0\u007f\u009b[31m\xc2", "\"\xe4\u0085\xc2\x7f\"",
+	"{}" + strings.Repeat(" ", 9_000), "{}" + strings.Repeat(" ", 9_000) + "x", strings.Repeat(" ", 9_000) + "1",
+	nested(64), nested(65), strings.Repeat("[", 100), strings.Repeat(`{"a":[`, 20) + strings.Repeat("]}", 20),
+}
+
+// The decoder goes on from one line to the next.
+func TestEachLineIsJudgedByItself(t *testing.T) {
+	v := newValidator()
+	for _, before := range oddLines {
+		for _, line := range oddLines {
+			_ = v.isJSON([]byte(before))
+			isJSON := v.isJSON([]byte(line))
+			assert.Equal(t, json.Valid([]byte(line)) && depth(line) <= maxDepth, isJSON, "%.100q after %.100q", line, before)
+		}
+	}
+}
+
 // FuzzRecord holds a record against what encoding/json makes of the line.
 func FuzzRecord(f *testing.F) {
-	for _, line := range []string{
-		"", " ", accessLine, plainLine, ` { "a" : [ 1 , { "b" : null } , -0.5E+7 , "" ] } `, `{"a":1,"a":2}`, `{"[":"\"[{"}`,
-		`{`, `]`, `{]`, `[1,]`, `[1 2]`, `{"a"}`, `{1:2}`, `{} {}`, `1,2`, `:`, `01`, `1.`, `1e`, `+1`, `0x1`, `tru`, `truee`, `NaN`,
-		`"`, `"\`, `"\"`, `"\\"`, `"\x"`, `"\u12G4"`, `"\uD83D\ude00"`, `"\ud800"`, `"\"\\\/\b\f\n\r\t\u00e9"`, "\"\t\"", "\"\x00\"", "\"\x7f\"",
-		"\ufeff{}", "\x00{}", "{}\x00", "\x0b1", "\u00a01", "a\x00b", "\u2028", "\xff", "\"\xff", "\"\xc3\"", "\xed\xa0\x80", "\xf4\x90\x80\x80",
-		"\"héllo, 世界 🎉\"", "\"\u0080\"", "\"\u009f\\u0085\"", "\u00a0\u007f\u009b[31m\xc2", "\"\xe4\u0085\xc2\x7f\"",
-		nested(64), nested(65), strings.Repeat("[", 100), strings.Repeat(`{"a":[`, 20) + strings.Repeat("]}", 20),
-	} {
+	for _, line := range oddLines {
 		f.Add([]byte(line))
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {
