@@ -31,16 +31,16 @@ func (t *Tailer) drain() error {
 	began := time.Now()
 	held := false // somebody was seen to have the log open for writing
 	for {
-		n, err := t.look()
-		if err != nil {
+		if _, err := t.look(); err != nil {
 			return err
 		}
 		ended, open := t.writerEnded(held, began)
 		held = held || open
-		if n == 0 && ended {
+		if ended {
 			// Anything written before that answer is in the file by now: look once more.
 			t.stale = true
-			if n, err = t.look(); err != nil {
+			n, err := t.look()
+			if err != nil {
 				return err
 			}
 			if n == 0 && !t.unfinished() {
@@ -61,7 +61,7 @@ func (t *Tailer) drain() error {
 // written to, or one that cannot be read.
 func (t *Tailer) unfinished() bool {
 	return t.stale || slices.ContainsFunc(t.files, func(f *file) bool {
-		return f.trouble != nil || f.open != nil && !f.Live && (f.listed || t.live() != nil)
+		return f.trouble != nil || f.open != nil && !f.Live
 	})
 }
 

@@ -89,6 +89,24 @@ func TestDrainGoesOnUntilTheAppEnds(t *testing.T) {
 	}
 }
 
+// Where nobody knows whether the app has ended, each line begins the silence anew.
+func TestLineAtTheLastMomentIsWaitedFor(t *testing.T) {
+	s, w := newLog(t, 5)
+	w.close()
+	asked := 0
+	s.tailer.cfg.Ended = func() (bool, bool) {
+		if asked++; asked <= 3 { // the drain has found nothing new by then
+			w.open()
+			w.some(1)
+			w.close()
+		}
+		return false, false
+	}
+	s.tailer.quiet = 0
+	require.NoError(t, s.tailer.drain())
+	s.want(w.lines)
+}
+
 // It comes between any two system calls of the drain, which takes the rest of a copy as well.
 func TestDrainFollowsARotation(t *testing.T) {
 	for k, reached := 1, true; reached; k++ {

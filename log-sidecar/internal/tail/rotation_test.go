@@ -255,6 +255,22 @@ func TestReplacedByACopyOfItself(t *testing.T) {
 	}
 }
 
+// As by sed -i. What comes after the change may be new, too.
+func TestEditedCopyIsPrintedFromTheFirstChange(t *testing.T) {
+	for name, at := range map[string]int{"in the first line": 0, "in the middle": 100, "in the last line": 199} {
+		t.Run(name, func(t *testing.T) {
+			s, w := newLog(t, 200)
+			edited := slices.Clone(w.lines)
+			edited[at] += " edited"
+			require.NoError(t, os.WriteFile(s.dir+"/.tmp", []byte(strings.Join(edited, "\n")+"\n"), 0o644))
+			afterATick(t, s.dir+"/.tmp") // else nothing tells that it was made before it replaced the log
+			require.NoError(t, os.Rename(s.dir+"/.tmp", s.path))
+			s.look()
+			s.want(append(w.lines, edited[at:]...))
+		})
+	}
+}
+
 // Where a file is gone, another that begins alike is not what is left of it.
 func TestFileThatBeginsLikeADeletedOne(t *testing.T) {
 	s, w := newLog(t, 0)

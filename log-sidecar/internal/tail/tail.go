@@ -433,9 +433,6 @@ func (t *Tailer) fail(f *file, err error) error {
 // letGo puts a rotated file to rest, but only when nobody can write to it any more, and
 // it has been read once more since that became certain.
 func (t *Tailer) letGo(f *file) error {
-	if !f.listed && t.live() == nil {
-		return nil // it was deleted or moved away, and may be all that there is
-	}
 	if t.isWritten(f) {
 		return nil
 	}

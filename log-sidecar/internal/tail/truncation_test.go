@@ -51,6 +51,7 @@ func TestTruncationToAnySize(t *testing.T) {
 							require.EqualValues(t, i+1, s.tailer.Status().Truncations)
 						}
 					}
+					s.kill() // it had several positions
 					w.some(30)
 					s.prints(w)
 				})
@@ -174,22 +175,30 @@ func TestBegunAnewWithTheSameLines(t *testing.T) {
 	}
 }
 
-func TestUnfinishedLineInACopyIsNoGap(t *testing.T) {
-	for name, copied := range map[string]bool{"that is found before": true, "that is found at once": false} {
+func TestUnfinishedLineOfATruncatedFile(t *testing.T) {
+	for name, copied := range map[string]func(*site){
+		"in a copy that is found before":  func(s *site) { copyFile(t, s.path, s.path+".1"); s.look() },
+		"in a copy that is found at once": func(s *site) { copyFile(t, s.path, s.path+".1") },
+		"in no copy":                      nil,
+	} {
 		t.Run(name, func(t *testing.T) {
 			s, w := newLog(t, 20)
 			w.write("not finished")
 			s.look()
-			copyFile(t, s.path, s.path+".1")
-			if copied {
-				s.look()
+			if copied != nil {
+				copied(s)
+				w.lines = append(w.lines, "not finished")
 			}
 			require.NoError(t, os.Truncate(s.path, 0))
-			w.lines = append(w.lines, "not finished")
 			s.prints(w)
 			w.some(5)
 			s.prints(w)
-			require.Zero(t, s.tailer.Status().Gaps)
+			status := s.tailer.Status()
+			if copied != nil {
+				require.Zero(t, status.Gaps)
+			} else {
+				require.Equal(t, Lost{Truncations: 1, Gaps: 1, GapBytes: int64(len("not finished"))}, status.Lost)
+			}
 		})
 	}
 }
@@ -210,6 +219,25 @@ func TestReusedInodeIsAnotherFile(t *testing.T) {
 			}
 			s.prints(w)
 		})
+	}
+}
+
+// A busy app may write the same lines into one file after the other.
+func TestFilesWithTheSameLines(t *testing.T) {
+	s, w := newLog(t, 0)
+	for range 3 {
+		for range 50 {
+			w.line("the same line, within one second")
+		}
+		s.look()
+		w.rotate()
+		for range 2 {
+			for range 50 {
+				w.line("the same line, within one second")
+			}
+			w.rotate()
+		}
+		s.prints(w)
 	}
 }
 

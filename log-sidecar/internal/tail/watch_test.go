@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"sidecar.example/log-sidecar/internal/wake"
 )
 
 // runOnEvents runs the tailer, with no tick to do the work of an event that is
@@ -16,6 +18,34 @@ func (s *site) runOnEvents() {
 	s.cfg.PollInterval = time.Hour
 	s.run()
 	s.eventually("it has looked", func() bool { return s.tailer.Status().File == atEnd })
+}
+
+// No tick finds it.
+func TestRestoredFileCausesAnEvent(t *testing.T) {
+	s, w := newLog(t, 5)
+	s.runOnEvents()
+	restored := newWriter(t, s.dir+"/.restored")
+	restored.name = "restored"
+	restored.some(5)
+	require.NoError(t, os.Rename(restored.path, s.path+".1"))
+	s.wantSoon(append(w.lines, restored.lines...))
+}
+
+func TestNextLookIsSoonWithoutEvents(t *testing.T) {
+	s, w := newLog(t, 5)
+	w.close()
+	waker, err := wake.New(s.cfg.Log, func(string, bool) bool { return true })
+	require.NoError(t, err)
+	s.tailer.waker.Store(waker)
+	poll := s.cfg.PollInterval
+	require.Equal(t, poll, s.tailer.nextLook(), "polling")
+	s.look()
+	require.Equal(t, restTicks*poll, s.tailer.nextLook(), "with events")
+	s.tailer.retry = 1
+	require.EqualValues(t, 1, s.tailer.nextLook(), "something is to be asked again")
+	require.NoError(t, os.Remove(s.path))
+	s.look()
+	require.Equal(t, poll, s.tailer.nextLook(), "without a file")
 }
 
 func TestFullEventQueueLosesNothing(t *testing.T) {
