@@ -104,6 +104,7 @@ func TestLineAtTheLastMomentIsWaitedFor(t *testing.T) {
 	}
 	s.tailer.quiet = 0
 	require.NoError(t, s.tailer.drain())
+	require.Equal(t, 4, asked)
 	s.want(w.lines)
 }
 
