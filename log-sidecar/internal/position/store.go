@@ -68,6 +68,9 @@ func Open(dir, path string) (*Store, Loaded, error) {
 	if err != nil {
 		return nil, loaded, err
 	}
+	if err := isOurs(file, path); err != nil {
+		return nil, loaded, errors.Join(err, file.Close())
+	}
 	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			err = ErrInUse
@@ -113,6 +116,22 @@ func Open(dir, path string) (*Store, Loaded, error) {
 	// A full disk is no reason not to start: it costs a repetition after a restart.
 	_, _ = file.WriteAt(first, 0)
 	return s, loaded, nil
+}
+
+// isOurs returns an error if positions would be written over the log itself, or to what is no
+// file: opening a pipe would wait for ever.
+func isOurs(file *os.File, log string) error {
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	if followed, err := os.Stat(log); err == nil && os.SameFile(info, followed) {
+		return fmt.Errorf("%s is the log", file.Name())
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a regular file", file.Name())
+	}
+	return nil
 }
 
 // Save stores p. An error means that lines may be printed again after a restart.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -195,10 +196,20 @@ func TestErrorsAreReturned(t *testing.T) {
 	}
 
 	require.NoError(t, os.MkdirAll(filepath.Join(dir, "taken", fileName), 0o700))
-	for _, unusable := range []string{filepath.Join(dir, fileName), filepath.Join(dir, fileName, "x"), filepath.Join(dir, "taken")} {
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "pipe"), 0o700))
+	require.NoError(t, syscall.Mkfifo(filepath.Join(dir, "pipe", fileName), 0o600))
+	for _, unusable := range []string{filepath.Join(dir, fileName), filepath.Join(dir, fileName, "x"), filepath.Join(dir, "taken"), filepath.Join(dir, "pipe")} {
 		_, _, err := Open(unusable, logPath)
 		require.ErrorContains(t, err, dir, "it is said which")
 	}
+	log := filepath.Join(dir, "log", fileName)
+	require.NoError(t, os.Mkdir(filepath.Dir(log), 0o700))
+	require.NoError(t, os.WriteFile(log, []byte(lines(20)), 0o600))
+	_, _, err := Open(filepath.Dir(log), log)
+	require.ErrorContains(t, err, log+" is the log")
+	content, err := os.ReadFile(log)
+	require.NoError(t, err)
+	require.Equal(t, lines(20), string(content))
 }
 
 // Any bytes may be there, of another program, another version, or a broken disk. sealed
