@@ -179,7 +179,12 @@ func TestUnfinishedLineOfATruncatedFile(t *testing.T) {
 	for name, copied := range map[string]func(*site){
 		"in a copy that is found before":  func(s *site) { copyFile(t, s.path, s.path+".1"); s.look() },
 		"in a copy that is found at once": func(s *site) { copyFile(t, s.path, s.path+".1") },
-		"in no copy":                      nil,
+		"in two copies": func(s *site) {
+			copyFile(t, s.path, s.path+".1")
+			copyFile(t, s.path, s.path+".2")
+			s.look()
+		},
+		"in no copy": nil,
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, w := newLog(t, 20)

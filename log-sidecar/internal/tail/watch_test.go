@@ -15,6 +15,7 @@ import (
 // runOnEvents runs the tailer, with no tick to do the work of an event that is
 // missing, until it has come to the log's end.
 func (s *site) runOnEvents() {
+	require.Nil(s.t, s.tailer, "it has its configuration already")
 	s.cfg.PollInterval = time.Hour
 	s.run()
 	s.eventually("it has looked", func() bool { return s.tailer.Status().File == atEnd })
@@ -22,8 +23,10 @@ func (s *site) runOnEvents() {
 
 // No tick finds it.
 func TestRestoredFileCausesAnEvent(t *testing.T) {
-	s, w := newLog(t, 5)
+	s, w := newLog(t, 0)
 	s.runOnEvents()
+	w.some(5)
+	s.wantSoon(w.lines)
 	restored := newWriter(t, s.dir+"/.restored")
 	restored.name = "restored"
 	restored.some(5)
