@@ -31,12 +31,15 @@ const (
 
 // connections bounds how many there are. One too many does not wait, or clients that
 // hold all of them would keep out the probes, and have the app restarted; it takes the
-// place of the one that has gone longest without bringing a request.
+// place of the one that has gone longest without bringing a request, or, where all are busy,
+// of the first that is answered.
 type connections struct {
 	mu      sync.Mutex                 // protects following
 	waiting list.List                  // of waiting: those without a request in flight, longest first
 	all     map[net.Conn]*list.Element // its element of waiting, or nil
 	handled int                        // how many have their request in the handler
+
+	freed chan struct{} // holds a token when one was closed since it was last looked at
 }
 
 type waiting struct {
@@ -55,10 +58,18 @@ func (c *connections) track(conn net.Conn, state http.ConnState) {
 		c.all[conn] = c.waiting.PushBack(waiting{conn, time.Now()})
 	case http.StateActive:
 		c.all[conn] = nil
+	case http.StateClosed:
+		select {
+		case c.freed <- struct{}{}:
+		default:
+		}
 	}
 	for state == http.StateNew && len(c.all) > maxConnections && !c.closeOne() {
 		c.mu.Unlock()
-		time.Sleep(time.Millisecond)
+		select {
+		case <-c.freed:
+		case <-time.After(time.Millisecond): // one may be idle for long enough by now
+		}
 		c.mu.Lock()
 	}
 }
@@ -108,6 +119,13 @@ func (c *connections) held() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.all) - c.waiting.Len() - c.handled
+}
+
+// full reports whether a new connection waits for the place of another.
+func (c *connections) full() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.all) > maxConnections
 }
 
 func hasUnread(conn net.Conn) bool {

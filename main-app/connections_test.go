@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -46,35 +47,102 @@ func TestProbesAreAnsweredAtAFullHouse(t *testing.T) {
 	}
 }
 
-// Requests that wait for the log are not held yet, and may all be a moment later.
-func TestProbesAreAnsweredAfterTheLogWasSlow(t *testing.T) {
+// serveOn serves in this process, where a test can reach into the app.
+func serveOn(t *testing.T, listener net.Listener) *app {
+	t.Helper()
 	file, err := logfile.Open(filepath.Join(t.TempDir(), "access.log"), 1<<20, 1)
 	require.NoError(t, err)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
 	log := slog.New(slog.DiscardHandler)
-	access := &accessLog{file: file, log: log}
-	app := newApp(access)
+	app := newApp(&accessLog{file: file, log: log})
 	ctx, end := context.WithCancel(t.Context())
-	ended := make(chan struct{})
-	go func() {
-		_ = serve(ctx, ctx, listener, app, config{}, log) // some requests are cut off in the end
-		close(ended)
-	}()
-	t.Cleanup(func() { end(); <-ended })
+	served := make(chan error, 1)
+	go func() { served <- serve(ctx, ctx, listener, app, config{}, log) }()
+	t.Cleanup(func() { end(); assert.Error(t, <-served, "cut short") })
+	return app
+}
 
-	access.mu.Lock()
-	client := &instance{address: listener.Addr().String()}
+// fill takes every connection with a request that waits for the log.
+func fill(t *testing.T, app *app, client *instance, request string) (conns []net.Conn) {
+	t.Helper()
 	for range maxConnections {
-		_, err := io.WriteString(client.dial(t), "POST /half HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n")
+		conn := client.dial(t)
+		_, err := io.WriteString(conn, request)
 		require.NoError(t, err)
+		conns = append(conns, conn)
 	}
 	eventually(t, func() bool { return app.clients.inFlight() == maxConnections }, "all wait for the log")
-	access.mu.Unlock()
+	return conns
+}
+
+// Requests that wait for the log are not held yet, and may all be a moment later.
+func TestProbesAreAnsweredAfterTheLogWasSlow(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	app, client := serveOn(t, listener), &instance{address: listener.Addr().String()}
+	app.access.mu.Lock()
+	fill(t, app, client, "POST /half HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n")
+	app.access.mu.Unlock()
 	probe := client.dial(t)
 	_, err = io.WriteString(probe, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
 	require.NoError(t, err)
 	assert.NoError(t, readAnswer(bufio.NewReader(probe)), "sooner than a timeout frees a place")
+}
+
+// Clients that send the next request as soon as they have an answer leave no connection
+// idle for long enough to be closed.
+func TestBusyClientsMakeRoomForOthers(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	app, client := serveOn(t, listener), &instance{address: listener.Addr().String()}
+	app.access.mu.Lock()
+	conns := fill(t, app, client, "GET /busy HTTP/1.1\r\nHost: x\r\n\r\n")
+	client.dial(t)
+	eventually(t, app.clients.full, "one more waits")
+	app.access.mu.Unlock()
+	closed := 0
+	for _, conn := range conns {
+		answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		require.NoError(t, err)
+		if answer.Close {
+			closed++
+		}
+	}
+	assert.Positive(t, closed, "told that it is closed, before another request is on its way")
+	assert.Less(t, closed, maxConnections, "no more than it takes")
+}
+
+// pipes is a listener whose connections have no buffers: what is not read is not written.
+type pipes chan net.Conn
+
+func (p pipes) Addr() net.Addr { return &net.UnixAddr{} }
+func (p pipes) Close() error   { close(p); return nil }
+func (p pipes) Accept() (net.Conn, error) {
+	conn, ok := <-p
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return conn, nil
+}
+
+func (p pipes) send(t *testing.T, request string) {
+	client, server := net.Pipe()
+	t.Cleanup(func() { _ = client.Close() })
+	p <- server
+	_, err := io.WriteString(client, request)
+	require.NoError(t, err)
+}
+
+func TestRefusedRequestsDoNotWaitForTheirClients(t *testing.T) {
+	listener := make(pipes)
+	app := serveOn(t, listener)
+	for range maxHeld + 1 {
+		listener.send(t, "POST /held HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n")
+	}
+	eventually(t, func() bool { return app.clients.held() == maxHeld+1 }, "held")
+	for range maxAnswering {
+		listener.send(t, "GET /unread HTTP/1.1\r\nHost: x\r\n\r\n")
+	}
+	eventually(t, func() bool { return app.clients.inFlight() == maxHeld+1 }, "hung up on")
 }
 
 func TestTooManyHeldRequestsAreRefused(t *testing.T) {

@@ -22,7 +22,7 @@ type app struct {
 func newApp(access *accessLog) *app {
 	return &app{
 		access:  access,
-		clients: connections{all: make(map[net.Conn]*list.Element)},
+		clients: connections{all: make(map[net.Conn]*list.Element), freed: make(chan struct{}, 1)},
 		turns:   make(chan struct{}, maxAnswering),
 	}
 }
@@ -37,10 +37,11 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer a.clients.leave() // before the turn ends: the next one shall count this one as held
 	draining, crowded := a.draining.Load(), a.clients.held() > maxHeld
-	if draining || crowded || proxied {
+	if draining || crowded || proxied || a.clients.full() {
 		// Draining, it makes clients and proxies open their next connection elsewhere,
-		// instead of finding an idle one closed. What follows a CONNECT is meant for
-		// somebody else, and must not be taken for more requests.
+		// instead of finding an idle one closed. Full, it makes room where no connection
+		// is ever idle. What follows a CONNECT is meant for somebody else, and must not be
+		// taken for more requests.
 		w.Header().Set("Connection", "close")
 	}
 	switch {
@@ -69,9 +70,11 @@ func (a *app) answerAndRecord(w http.ResponseWriter, r *http.Request, status int
 }
 
 // hangUp sends what was answered and closes the connection. Left to net/http, that
-// would wait for the request's body, and then half a second for the client.
+// would wait for the request's body, and then half a second for the client; and, if it
+// reads none of its answers, for as long as for any other.
 func hangUp(w http.ResponseWriter) {
 	conn := http.NewResponseController(w)
+	_ = conn.SetWriteDeadline(time.Now().Add(grace))
 	_ = conn.Flush()
 	_ = conn.SetReadDeadline(time.Now())
 	panic(http.ErrAbortHandler)
