@@ -17,9 +17,14 @@ import (
 	"time"
 )
 
-// patience is how long a line waits for the reader of a pipe: long enough for the kernel
-// to see that there is room, and too short to hold up who waits for the line.
-const patience = 10 * time.Millisecond
+const (
+	// patience is how long a line waits for the reader of a pipe: long enough for the kernel
+	// to see that there is room, and too short to hold up who waits for the line.
+	patience = 10 * time.Millisecond
+
+	// unread is after how long a pipe that takes nothing has no reader.
+	unread = time.Second
+)
 
 // File is a log file, safe for concurrent use.
 type File struct {
@@ -31,6 +36,8 @@ type File struct {
 	file *os.File
 	id   syscall.Stat_t // of file; its device and inode identify it
 	owed []byte         // to a pipe: the rest of the line before
+
+	taken time.Time // when a pipe last took something
 }
 
 // Open opens the file at path for appending. It creates the file if it is missing, but
@@ -92,13 +99,38 @@ func (f *File) pipe(line []byte) error {
 	return nil
 }
 
-// offer writes what the pipe has room for within patience, and returns how much that was.
+// offer writes what the pipe has room for, and returns how much that was. It waits for a reader,
+// but for none that reads nothing: all lines would wait in line for each other.
 func (f *File) offer(b []byte) (n int, err error) {
-	for range 2 { // on a busy machine, patience may be over before the first try
-		_ = f.file.SetWriteDeadline(time.Now().Add(patience)) // fails if writes do not wait
-		if n, err = f.file.Write(b); n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
-			break
+	conn, err := f.file.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	write := func(fd uintptr) (done bool) {
+		for err = nil; n < len(b) && (err == nil || errors.Is(err, syscall.EINTR)); {
+			var more int
+			more, err = syscall.Write(int(fd), b[n:])
+			n += max(more, 0)
 		}
+		return !errors.Is(err, syscall.EAGAIN)
+	}
+	// The first try has no deadline: on a busy machine it may be over before that.
+	_ = f.file.SetWriteDeadline(time.Time{}) // fails if writes do not wait
+	if closed := conn.Write(func(fd uintptr) bool { _ = write(fd); return true }); closed != nil {
+		return 0, closed
+	}
+	if errors.Is(err, syscall.EAGAIN) && time.Since(f.taken) < unread {
+		_ = f.file.SetWriteDeadline(time.Now().Add(patience))
+		_ = conn.Write(write) // err says what came of it
+	}
+	if n > 0 {
+		f.taken = time.Now()
+	}
+	if errors.Is(err, syscall.EAGAIN) {
+		err = os.ErrDeadlineExceeded
+	}
+	if err != nil {
+		err = &fs.PathError{Op: "write", Path: f.path, Err: err}
 	}
 	return n, err
 }
@@ -145,7 +177,7 @@ func (f *File) open() error {
 		return errors.Join(err, file.Close())
 	}
 	before := f.file
-	f.file, f.id, f.owed = file, *info.Sys().(*syscall.Stat_t), nil
+	f.file, f.id, f.owed, f.taken = file, *info.Sys().(*syscall.Stat_t), nil, time.Now()
 	if before != nil {
 		return before.Close()
 	}
