@@ -14,15 +14,8 @@ const (
 	// a header on each the process takes 34 MiB, with 16 KiB of it in 98 fields 90 MiB.
 	maxConnections = 1000
 
-	// maxHeld is how many requests that are answered may wait for their client: to send
-	// the rest of a body, or to read. More are refused, so that there is always room for
-	// new connections, such as those of probes.
-	maxHeld = 750
-
-	// maxAnswering is how many requests are answered at a time. Until they are, nothing
-	// tells how many of them will then be held, so it must not be more than maxHeld
-	// leaves; one line after the other goes into the log anyway.
-	maxAnswering = 100
+	// otherFiles is more than what the process has open besides connections.
+	otherFiles = 24
 
 	// grace is how long a connection is safe, so that a request can come, and the
 	// goroutine that has read it can say so.
@@ -34,6 +27,7 @@ const (
 // place of the one that has gone longest without bringing a request, or, where all are busy,
 // of the first that is answered.
 type connections struct {
+	limit   int                        // how many there may be
 	mu      sync.Mutex                 // protects following
 	waiting list.List                  // of waiting: those without a request in flight, longest first
 	all     map[net.Conn]*list.Element // its element of waiting, or nil
@@ -41,6 +35,26 @@ type connections struct {
 
 	freed chan struct{} // holds a token when one was closed since it was last looked at
 }
+
+func newConnections() *connections {
+	limit := maxConnections
+	var files syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files) == nil {
+		// At the very limit nothing could be accepted, and the log not be rotated.
+		limit = int(min(maxConnections, max(files.Cur, 2*otherFiles)-otherFiles))
+	}
+	return &connections{limit: limit, all: make(map[net.Conn]*list.Element), freed: make(chan struct{}, 1)}
+}
+
+// maxHeld is how many requests that are answered may wait for their client: to send the
+// rest of a body, or to read. More are refused, so that there is always room for new
+// connections, such as those of probes.
+func (c *connections) maxHeld() int { return c.limit * 3 / 4 }
+
+// maxAnswering is how many requests are answered at a time. Until they are, nothing tells
+// how many of them will then be held, so it must not be more than maxHeld leaves; one line
+// after the other goes into the log anyway.
+func (c *connections) maxAnswering() int { return c.limit / 10 }
 
 type waiting struct {
 	conn  net.Conn
@@ -64,7 +78,7 @@ func (c *connections) track(conn net.Conn, state http.ConnState) {
 		default:
 		}
 	}
-	for state == http.StateNew && len(c.all) > maxConnections && !c.closeOne() {
+	for state == http.StateNew && len(c.all) > c.limit && !c.closeOne() {
 		c.mu.Unlock()
 		select {
 		case <-c.freed:
@@ -125,7 +139,7 @@ func (c *connections) held() int {
 func (c *connections) full() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.all) > maxConnections
+	return len(c.all) > c.limit
 }
 
 func hasUnread(conn net.Conn) bool {

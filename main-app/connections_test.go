@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -18,6 +20,8 @@ import (
 
 	"sidecar.example/main-app/internal/logfile"
 )
+
+const maxHeld = maxConnections * 3 / 4
 
 func TestProbesAreAnsweredAtAFullHouse(t *testing.T) {
 	for name, sent := range map[string]string{
@@ -45,6 +49,25 @@ func TestProbesAreAnsweredAtAFullHouse(t *testing.T) {
 			assert.NoError(t, readAnswer(bufio.NewReader(held)), "a request in flight is finished")
 		})
 	}
+}
+
+func TestFewFilesCostNeitherProbesNorLines(t *testing.T) {
+	sh, err := exec.LookPath("sh")
+	require.NoError(t, err)
+	cmd := exec.Command(sh, "-c", `ulimit -n 64 && exec "$0"`, os.Args[0])
+	app := launch(t, cmd, "LOG_MAX_BYTES=500", "LOG_MAX_FILES=1000")
+	app.awaitServing(t)
+	for range 200 { // one that is slow to send may be closed meanwhile
+		_, _ = io.WriteString(app.dial(t), "GET /idle HTTP/1.1\r\nHost: x\r\n\r\n")
+	}
+	eventually(t, func() bool {
+		probe := app.dial(t)
+		_, err := io.WriteString(probe, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+		return err == nil && readAnswer(bufio.NewReader(probe)) == nil
+	}, "a probe is answered")
+	eventually(t, func() bool { _, err := os.Stat(app.log + ".9"); return err == nil }, "rotated meanwhile")
+	assert.Empty(t, app.stderr.messages("lines"), "none is lost")
+	assert.Empty(t, app.stderr.messages("too many open files"))
 }
 
 // serveOn serves in this process, where a test can reach into the app.
@@ -139,7 +162,7 @@ func TestRefusedRequestsDoNotWaitForTheirClients(t *testing.T) {
 		listener.send(t, "POST /held HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n")
 	}
 	eventually(t, func() bool { return app.clients.held() == maxHeld+1 }, "held")
-	for range maxAnswering {
+	for range app.clients.maxAnswering() {
 		listener.send(t, "GET /unread HTTP/1.1\r\nHost: x\r\n\r\n")
 	}
 	eventually(t, func() bool { return app.clients.inFlight() == maxHeld+1 }, "hung up on")

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"container/list"
 	"io"
-	"net"
 	"net/http"
 	"strconv"
 	"sync/atomic"
@@ -14,17 +12,14 @@ import (
 // mux redirects paths such as //a and /a/../b, and here they are answered too.
 type app struct {
 	access   *accessLog
-	clients  connections
+	clients  *connections
 	turns    chan struct{} // one is in it for each request that is being answered
 	draining atomic.Bool   // set at SIGTERM: still serving, no longer ready
 }
 
 func newApp(access *accessLog) *app {
-	return &app{
-		access:  access,
-		clients: connections{all: make(map[net.Conn]*list.Element), freed: make(chan struct{}, 1)},
-		turns:   make(chan struct{}, maxAnswering),
-	}
+	clients := newConnections()
+	return &app{access: access, clients: clients, turns: make(chan struct{}, clients.maxAnswering())}
 }
 
 func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -36,7 +31,7 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		defer func() { <-a.turns }()
 	}
 	defer a.clients.leave() // before the turn ends: the next one shall count this one as held
-	draining, crowded := a.draining.Load(), a.clients.held() > maxHeld
+	draining, crowded := a.draining.Load(), a.clients.held() > a.clients.maxHeld()
 	if draining || crowded || proxied || a.clients.full() {
 		// Draining, it makes clients and proxies open their next connection elsewhere,
 		// instead of finding an idle one closed. Full, it makes room where no connection
