@@ -134,6 +134,36 @@ func TestBusyClientsMakeRoomForOthers(t *testing.T) {
 	assert.Less(t, closed, maxConnections, "no more than it takes")
 }
 
+// The line has been written by then, and says what was sent.
+func TestBodyThatNeverComesIsAnswered(t *testing.T) {
+	file, err := logfile.Open(filepath.Join(t.TempDir(), "access.log"), 1<<20, 1)
+	require.NoError(t, err)
+	log := slog.New(slog.DiscardHandler)
+	app := newApp(&accessLog{file: file, log: log})
+	server := newServer(app, log)
+	server.ConnState = app.clients.track
+	server.ReadTimeout /= 30 // in proportion: there is time to answer
+	server.WriteTimeout /= 30
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	t.Cleanup(func() {
+		assert.NoError(t, server.Close())
+		assert.ErrorIs(t, <-served, http.ErrServerClosed)
+	})
+	client := &instance{address: listener.Addr().String()}
+	var conns []net.Conn
+	for range 100 {
+		conns = append(conns, client.dial(t))
+		_, err := io.WriteString(conns[len(conns)-1], "POST /half HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n")
+		require.NoError(t, err)
+	}
+	for _, conn := range conns {
+		require.NoError(t, readAnswer(bufio.NewReader(conn)))
+	}
+}
+
 // pipes is a listener whose connections have no buffers: what is not read is not written.
 type pipes chan net.Conn
 

@@ -73,12 +73,12 @@ func untilSignals() (first, second context.Context) {
 func run(ctx, abort context.Context, args []string, lookupEnv func(string) (string, bool), stdout, stderr io.Writer) error {
 	env := &environment{lookup: lookupEnv}
 	cfg := readConfig(env)
-	switch arg := strings.Join(args, " "); arg {
-	case "":
-	case "-version", "--version":
+	switch arg := strings.Join(args, " "); {
+	case len(args) == 0:
+	case arg == "-version", arg == "--version":
 		_, err := fmt.Fprintln(stdout, "main-app", version)
 		return err
-	case "-help", "--help", "-h":
+	case arg == "-help", arg == "--help", arg == "-h":
 		_, err := fmt.Fprintf(stdout, usage, env.help)
 		return err
 	default:
@@ -147,7 +147,7 @@ func newServer(handler http.Handler, log *slog.Logger) *http.Server {
 		Handler:                      handler,
 		ReadHeaderTimeout:            10 * time.Second,
 		ReadTimeout:                  30 * time.Second, // a body that never arrives must not hold a connection for good,
-		WriteTimeout:                 30 * time.Second, // nor must a client that never reads
+		WriteTimeout:                 40 * time.Second, // nor must a client that never reads; but the former gets its answer
 		IdleTimeout:                  2 * time.Minute,
 		MaxHeaderBytes:               16 << 10, // with maxConnections this and the next bound the memory
 		MaxHeaderValueCount:          100,

@@ -460,6 +460,7 @@ func TestExitCodes(t *testing.T) {
 		{[]string{"-help"}, 0, `LOG_MAX_BYTES`, `^$`},
 		{[]string{"-h"}, 0, `\(default 16777216\)`, `^$`},
 		{[]string{"-x"}, 2, `^$`, `^unknown argument: -x\n`},
+		{[]string{""}, 2, `^$`, `^unknown argument: \n`},
 		{[]string{"serve"}, 2, `^$`, `^unknown argument: serve\n`},
 		{nil, 1, `^$`, `^.*LOG_MAX_FILES=0: want.*\n$`}, // one line
 	} {
