@@ -332,6 +332,24 @@ func TestDiskHoldsNoMoreThanTheLimits(t *testing.T) {
 	}
 }
 
+// Renamed, it would still be stdout.
+func TestFileBehindStdoutIsNotRotated(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "out")
+	stdout, err := os.Create(path)
+	require.NoError(t, err)
+	defer stdout.Close()
+	cmd := exec.Command(os.Args[0])
+	cmd.Stdout = stdout
+	app := launch(t, cmd, "LOG_PATH=/dev/stdout", "LOG_MAX_BYTES=100")
+	app.awaitServing(t)
+	for range 10 {
+		app.get(t, "/")
+	}
+	content, err := os.ReadFile(path)
+	require.NoError(t, err)
+	assert.Equal(t, 10, bytes.Count(content, []byte("\n")))
+}
+
 // A tmpfs of 64 KiB, half of it taken by another file: the page that is the last
 // one takes only a part of a line, so that this is seen as well.
 func TestFullDiskCostsLinesNotAnswers(t *testing.T) {

@@ -44,13 +44,16 @@ type File struct {
 // not its directory, which must be writable for the rotation: before a line would make
 // the file larger than maxBytes, the file becomes path.1, an older path.1 becomes
 // path.2, and so on; maxFiles are kept. If path is a symbolic link, it stays one, and
-// the file that it leads to is rotated where that is.
+// the file that it leads to is rotated where that is; that of /dev/stdout is not rotated.
 func Open(path string, maxBytes int64, maxFiles int) (*File, error) {
 	f := &File{path: path, maxBytes: maxBytes, maxFiles: maxFiles}
 	if err := f.open(); err != nil {
 		return nil, err
 	}
-	if !f.isRegular() || maxBytes == 0 {
+	if leadsToStdout(f.file, path) {
+		f.maxBytes = 0
+	}
+	if !f.isRegular() || f.maxBytes == 0 {
 		return f, nil
 	}
 	const writable = 2 // W_OK
@@ -62,6 +65,22 @@ func Open(path string, maxBytes int64, maxFiles int) (*File, error) {
 		return nil, errors.Join(fmt.Errorf("rotate in %s: %w", filepath.Dir(path), err), f.Close())
 	}
 	return f, nil
+}
+
+// leadsToStdout reports whether path is a link such as /dev/stdout: whatever the file is
+// renamed to, that goes on leading to it.
+func leadsToStdout(file *os.File, path string) bool {
+	link, err := os.Lstat(path)
+	if err != nil || link.Mode()&fs.ModeSymlink == 0 {
+		return false
+	}
+	info, err := file.Stat()
+	for _, stream := range []*os.File{os.Stdout, os.Stderr} {
+		if open, openErr := stream.Stat(); err == nil && openErr == nil && os.SameFile(info, open) {
+			return true
+		}
+	}
+	return false
 }
 
 // Append writes line, which must end in \n, with one write(2). An error means that this
