@@ -104,12 +104,12 @@ func tuneRuntime() {
 func run(ctx, abort context.Context, args []string, lookupEnv func(string) (string, bool), stdout, stderr io.Writer) error {
 	env := &environment{lookup: lookupEnv}
 	cfg := readConfig(env)
-	switch arg := strings.Join(args, " "); arg {
-	case "":
-	case "-version", "--version":
+	switch arg := strings.Join(args, " "); {
+	case len(args) == 0:
+	case arg == "-version", arg == "--version":
 		_, err := fmt.Fprintln(stdout, "log-sidecar", version)
 		return err
-	case "-help", "--help", "-h":
+	case arg == "-help", arg == "--help", arg == "-h":
 		_, err := fmt.Fprintf(stdout, usage, env.help)
 		return err
 	default:

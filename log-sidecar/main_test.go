@@ -38,6 +38,7 @@ func TestArguments(t *testing.T) {
 		{"access.log", 2, `^$`, `^unknown argument: access\.log\nUsage: log-sidecar`},
 		{"-version=maybe", 2, `^$`, `^unknown argument: -version=maybe\nUsage: log-sidecar`},
 		{"--", 2, `^$`, `^unknown argument: --\nUsage: log-sidecar`},
+		{"''", 2, `^$`, `^unknown argument: \nUsage: log-sidecar`},
 	} {
 		t.Run(test.arg, func(t *testing.T) {
 			sc := newSite(t, "MAX_LINE_BYTES=bad").launch(t, inShell(`exec "$0" `+test.arg))
