@@ -19,6 +19,8 @@ func TestRotationsWhileDown(t *testing.T) {
 		w.rotate()
 	}
 	w.some(10)
+	require.NoError(t, os.WriteFile(s.path+".4", nil, 0o600))
+	require.NoError(t, os.WriteFile(s.path+".5.gz", []byte("\x1f\x8bwhatever"), 0o600))
 	s.prints(w)
 	require.Zero(t, s.tailer.Status().Gaps)
 	require.EqualValues(t, 3, s.tailer.Status().Rotations)

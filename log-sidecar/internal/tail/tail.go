@@ -449,7 +449,7 @@ func (t *Tailer) letGo(f *file) error {
 	}
 	f.close()
 	f.rest = true
-	if !f.at.Done {
+	if f.at.Offset > 0 && !f.at.Done {
 		t.status.Rotations++
 	}
 	f.at.Done = f.listed // else a copy may have replaced it
