@@ -400,7 +400,7 @@ func (t *Tailer) mayBegin(f *file) error {
 	}
 	for i := range listing.Files {
 		found := &listing.Files[i]
-		at := slices.IndexFunc(t.files, func(f *file) bool { return f.ID == found.ID })
+		at := slices.IndexFunc(t.files, func(f *file) bool { return f.ID == found.ID && f.Born == found.Born })
 		if at < 0 || madeBeside(found, &f.File) && found.Size > max(t.files[at].Size, t.files[at].limit) {
 			return errAgain
 		}
