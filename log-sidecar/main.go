@@ -35,7 +35,7 @@ Follows a log file and prints each line as a JSON record. Environment variables:
 
 // stalledAfter is how long stdout may take nothing before the end of a drain that is cut
 // short gives up its last batch.
-const stalledAfter = time.Second
+const stalledAfter = 2 * time.Second
 
 // errUsage is returned for an invalid command line: exit code 2.
 var errUsage = errors.New("usage")
