@@ -70,8 +70,7 @@ func list(t *testing.T, path string) Listing {
 	l := New(path)
 	listing := l.List(readings)
 	require.True(t, listing.Stable)
-	for i := range listing.Files {
-		f := &listing.Files[i]
+	for _, f := range listing.Files {
 		assert.Equal(t, f.Path == path, f.Live, f.Path)
 		assert.True(t, l.Has(f.Name), f.Name)
 		opened, err := l.Open(f)
@@ -110,24 +109,22 @@ func (test *listingTest) run(t *testing.T) {
 }
 
 func TestEmptyFilesThatAreLeftOut(t *testing.T) {
-	rotated, live := File{Born: 5}, File{Born: 6, Live: true}
-	full := rotated
-	full.Size = 1
+	rotated, live := &File{Born: 5}, &File{Born: 6, Live: true}
 	for _, test := range []struct {
 		name  string
-		f     File
-		found []File
+		f     *File
+		found []*File
 		left  bool
 	}{
-		{"older than the live one", rotated, []File{live}, true},
-		{"as old as the live one", rotated, []File{{Born: 5, Live: true}}, false},
-		{"younger: it may be the live one next", rotated, []File{{Born: 4, Live: true}}, false},
-		{"no creation is known", File{}, []File{{Live: true}}, false},
+		{"older than the live one", rotated, []*File{live}, true},
+		{"as old as the live one", rotated, []*File{{Born: 5, Live: true}}, false},
+		{"younger: it may be the live one next", rotated, []*File{{Born: 4, Live: true}}, false},
+		{"no creation is known", &File{}, []*File{{Live: true}}, false},
 		{"there is no live one", rotated, nil, false},
-		{"not empty", full, nil, true},
-		{"the live one itself", File{Born: 5, Live: true}, nil, true},
+		{"not empty", &File{Born: 5, Size: 1}, nil, true},
+		{"the live one itself", &File{Born: 5, Live: true}, nil, true},
 	} {
-		left := leaveOutEmpty(append([]File{test.f}, test.found...))
+		left := leaveOutEmpty(append([]*File{test.f}, test.found...))
 		assert.Equal(t, test.left, slices.Contains(left, test.f), test.name)
 		assert.Subset(t, left, test.found, test.name)
 	}
@@ -201,7 +198,7 @@ func TestReplacedFileIsNotOpened(t *testing.T) {
 			for step, want := range []error{moved, nil} { // once it is open, its name does not matter
 				dir := newDir(t, "access.log.1 access.log other")
 				l := New(dir + "/access.log")
-				f := &l.List(readings).Files[i]
+				f := l.List(readings).Files[i]
 				steps := atStep(l, step+1, func() {
 					require.NoError(t, os.Rename(f.Path, f.Path+".old"))
 					if replacement == name+"|" { // which gets the file's inode number, if that is free

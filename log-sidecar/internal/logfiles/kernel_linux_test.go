@@ -145,8 +145,8 @@ func TestDeniedFilesAreTold(t *testing.T) {
 		var listing Listing
 		nobody.Do(t, dir, func() {
 			listing = l.List(readings)
-			for i := range listing.Files {
-				_, err := l.Open(&listing.Files[i])
+			for _, f := range listing.Files {
+				_, err := l.Open(f)
 				assert.ErrorIs(t, err, os.ErrPermission, test.denied)
 			}
 		})

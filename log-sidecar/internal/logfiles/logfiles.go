@@ -25,18 +25,17 @@ type File struct {
 	Path     string
 	Name     string // in its directory; for a symbolic link, that of the file it leads to
 	ID       ID
-	Live     bool // it is the one at the log's path
 	Size     int64
 	Modified int64 // last write
 	Changed  int64 // last change of its inode: a write, a rename, an unlink
 	Born     int64 // creation; 0 if the file system does not tell
+	Live     bool  // it is the one at the log's path
 	Deleted  bool  // it has no name any more
 
-	suffix string // what rotation has added to the log's name
-	number int    // that, if it is a number
-	order  int64  // when the file came to be the log, as far as that can be told
-	mount  uint64 // the volume it is on; 0 if the system does not tell
 	mode   fs.FileMode
+	mount  uint64 // the volume it is on; 0 if the system does not tell
+	number int    // that rotation has added to the log's name; -1 if it was none
+	order  int64  // when the file came to be the log, as far as that can be told
 }
 
 // Same reports whether nothing has happened to the file between two looks at it. A rename
@@ -79,7 +78,7 @@ var (
 
 // A Listing is what List has found.
 type Listing struct {
-	Files []File // oldest first, the live one last; see leaveOutEmpty
+	Files []*File // oldest first, the live one last; see leaveOutEmpty
 	// Complete: the directory is there and was read, so a file that is not listed has
 	// gone.
 	Complete bool
@@ -94,15 +93,19 @@ type Listing struct {
 // agree; there are at most so many.
 func (l *Log) List(readings int) (listing Listing) {
 	for left := readings - 1; !listing.Stable; left-- {
-		files := listing.Files[:0]
 		listing = Listing{}
-		sum := l.scan(&listing, func(f *File) { files = append(files, *f) })
-		listing.Files = files
+		sum := l.scan(&listing, func(f File) { listing.Files = append(listing.Files, &f) })
 		if left <= 0 {
 			break
 		}
-		listing.Stable = sum == l.scan(&Listing{}, func(*File) {})
+		listing.Stable = sum == l.scan(&Listing{}, func(File) {})
 	}
+	seen := make(map[ID]bool, len(listing.Files))
+	listing.Files = slices.DeleteFunc(listing.Files, func(f *File) bool { // it has several names
+		was := seen[f.ID]
+		seen[f.ID] = true
+		return was
+	})
 	listing.Files = leaveOutEmpty(listing.Files)
 	sortOldestFirst(listing.Files)
 	return listing
@@ -111,28 +114,23 @@ func (l *Log) List(readings int) (listing Listing) {
 // leaveOutEmpty leaves out the rotated files that are empty, unless they are older than the
 // live one: a process may have one of those open, and write to it. A younger one may have
 // been made to be the live one next.
-func leaveOutEmpty(files []File) []File {
+func leaveOutEmpty(files []*File) []*File {
 	born := int64(0)
-	for i := range files {
-		if files[i].Live {
-			born = files[i].Born
+	for _, f := range files {
+		if f.Live {
+			born = f.Born
 		}
 	}
-	return slices.DeleteFunc(files, func(f File) bool { return !f.Live && f.Size == 0 && f.Born >= born })
+	return slices.DeleteFunc(files, func(f *File) bool { return !f.Live && f.Size == 0 && f.Born >= born })
 }
 
 var seed = maphash.MakeSeed()
 
 // scan passes the files to found, once, in no order, and returns a checksum of their names
 // and identities.
-func (l *Log) scan(listing *Listing, found func(*File)) (sum uint64) {
+func (l *Log) scan(listing *Listing, found func(File)) (sum uint64) {
 	listing.Complete = true
-	seen := map[ID]bool{}
-	pass := func(f *File) {
-		if seen[f.ID] { // it has several names
-			return
-		}
-		seen[f.ID] = true
+	pass := func(f File) {
 		sum += maphash.Comparable(seed, struct { // a sum does not depend on the order
 			path string
 			id   ID
@@ -142,7 +140,7 @@ func (l *Log) scan(listing *Listing, found func(*File)) (sum uint64) {
 	live, err := l.Live()
 	switch {
 	case err == nil:
-		pass(&live)
+		pass(live)
 	case !errors.Is(err, fs.ErrNotExist):
 		listing.Troubles = append(listing.Troubles, err)
 	}
@@ -218,7 +216,7 @@ func (l *Log) Has(name string) bool {
 
 // readDir passes the rotated files in dir to found, without holding all names at once:
 // a directory may have any number of other files.
-func (l *Log) readDir(dir, base string, found func(*File)) error {
+func (l *Log) readDir(dir, base string, found func(File)) error {
 	l.Step()
 	d, err := os.Open(dir)
 	if err != nil {
@@ -234,7 +232,8 @@ func (l *Log) readDir(dir, base string, found func(*File)) error {
 				continue
 			}
 			l.Step()
-			f, err := stat(dir+name, false)
+			path := dir + name
+			f, err := stat(path, false)
 			if err != nil && !errors.Is(err, fs.ErrNotExist) { // the directory may not be entered
 				trouble = err
 			}
@@ -243,8 +242,8 @@ func (l *Log) readDir(dir, base string, found func(*File)) error {
 			if err != nil || !f.mode.IsRegular() {
 				continue
 			}
-			f.Path, f.Name, f.suffix = dir+name, name, suffix
-			found(&f)
+			f.Path, f.Name, f.number = path, path[len(dir):], rotationNumber(suffix)
+			found(f)
 		}
 		if errors.Is(err, io.EOF) {
 			return trouble

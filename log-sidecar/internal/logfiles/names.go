@@ -22,8 +22,7 @@ func rotated(base, name string) (suffix string, ok bool) {
 			suffix, ok = strings.CutSuffix(suffix, ext)
 		}
 		number, dotted := strings.CutPrefix(suffix, ".")
-		_, isNumber := rotationNumber(number)
-		ok = ok && (dotted && isNumber || isDay(strings.TrimLeft(suffix, ".-")))
+		ok = ok && (dotted && rotationNumber(number) >= 0 || isDay(strings.TrimLeft(suffix, ".-")))
 	}
 	if !ok || len(suffix) < 2 || suffix[0] != '.' && suffix[0] != '-' {
 		return "", false
@@ -37,10 +36,14 @@ func isDay(suffix string) bool {
 	return strings.HasPrefix(suffix, "20") && len(suffix) >= 8 && strings.Trim(suffix[:8], "0123456789") == ""
 }
 
-// rotationNumber returns the number of path.1. More than five digits are a date.
-func rotationNumber(suffix string) (n int, ok bool) {
+// rotationNumber returns the number of path.1, and -1 where there is none. More than five
+// digits are a date.
+func rotationNumber(suffix string) int {
 	n, err := strconv.Atoi(suffix)
-	return n, err == nil && suffix == digits(suffix) && len(suffix) <= 5
+	if err != nil || suffix != digits(suffix) || len(suffix) > 5 {
+		return -1
+	}
+	return n
 }
 
 // began is when the file came to be the log. A copy that was given its original's times
@@ -57,13 +60,11 @@ func (f *File) began() int64 {
 // process may still be writing to an old file, and more than names, except that numbers
 // all go in one direction. What came within one tick of the clock is sorted as most dates
 // are, the smaller name first.
-func sortOldestFirst(files []File) {
+func sortOldestFirst(files []*File) {
 	var numbered []*File
-	for i := range files {
-		f := &files[i]
+	for _, f := range files {
 		f.order = f.began()
-		if n, ok := rotationNumber(f.suffix); ok && !f.Live {
-			f.number = n
+		if f.number >= 0 && !f.Live {
 			numbered = append(numbered, f)
 		}
 	}
@@ -84,7 +85,7 @@ func sortOldestFirst(files []File) {
 	for i := 1; i < len(numbered); i++ {
 		numbered[i].order = max(numbered[i].order, numbered[i-1].order)
 	}
-	slices.SortFunc(files, func(a, b File) int {
+	slices.SortFunc(files, func(a, b *File) int {
 		switch {
 		case a.Live != b.Live && b.Live:
 			return -1
@@ -97,7 +98,7 @@ func sortOldestFirst(files []File) {
 		case a.number != b.number:
 			return cmp.Compare(b.number, a.number)
 		default:
-			return compareNatural(a.suffix, b.suffix)
+			return compareNatural(a.Name, b.Name)
 		}
 	})
 }

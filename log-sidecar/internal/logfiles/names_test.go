@@ -68,12 +68,12 @@ func TestCompressedContent(t *testing.T) {
 }
 
 // named is a file as it is before it was sorted. Times are in seconds.
-func named(suffix string, born, modified int64) File {
-	return File{Name: suffix, suffix: suffix, Live: suffix == "live", Born: born, Modified: modified}
+func named(suffix string, born, modified int64) *File {
+	return &File{Name: suffix, number: rotationNumber(suffix), Live: suffix == "live", Born: born, Modified: modified}
 }
 
 // inOneTick are files that came within one tick of the clock.
-func inOneTick(suffixes ...string) (files []File) {
+func inOneTick(suffixes ...string) (files []*File) {
 	for _, suffix := range suffixes {
 		files = append(files, named(suffix, 1, 1))
 	}
@@ -81,7 +81,7 @@ func inOneTick(suffixes ...string) (files []File) {
 }
 
 func TestOldestFirst(t *testing.T) {
-	for name, oldestFirst := range map[string][]File{
+	for name, oldestFirst := range map[string][]*File{
 		"the live one comes last, though restored":           {named("2", 7, 7), named("1", 8, 8), named("live", 2, 3)},
 		"by creation, though an old one is still written to": {named("x", 1, 9), named("b", 2, 3), named("live", 3, 3)},
 		"a copy has its original's last write":               {named("copy", 9, 1), named("b", 2, 3), named("live", 3, 9)},
@@ -110,7 +110,7 @@ func TestOldestFirst(t *testing.T) {
 	}
 }
 
-func names(files []File) (names []string) {
+func names(files []*File) (names []string) {
 	for _, f := range files {
 		names = append(names, f.Name)
 	}

@@ -19,16 +19,15 @@ type file struct {
 	limit int64 // where this look ends; less than 0: it does not look at f
 	end   int64 // where f ended at most, while it held its position
 
-	open *os.File // nil: everything was printed, and nobody could write
-	rest bool     // nothing has happened to it since
-
-	listed  bool      // it has a name of the log
+	open    *os.File  // nil: everything was printed, and nobody could write
 	changed time.Time // when it was last seen to change
 	held    time.Time // since when somebody is seen to write to it, though it is not live
 	twin    *file     // what is not printed of it is in this one, too, and is left to that
-	ignored bool      // compressed, or shredded
 	trouble error     // why it cannot be read
 
+	listed    bool // it has a name of the log
+	rest      bool // nothing has happened to it since it was closed
+	ignored   bool // compressed, or shredded
 	placed    bool // rotated before anything was in it: what comes yet has its place already
 	rewritten bool // in place, after it was put to rest
 }

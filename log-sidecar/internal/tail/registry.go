@@ -57,8 +57,7 @@ func (r *registry) update(listing *logfiles.Listing) {
 		f.listed = f.listed && !listing.Complete
 	}
 	behind := false
-	for i := range listing.Files {
-		found := &listing.Files[i]
+	for _, found := range listing.Files {
 		f := known[found.ID]
 		if f != nil && f.open == nil && f.Born != found.Born {
 			f.listed, f = false, nil // it was deleted, and its inode is used again

@@ -13,10 +13,10 @@ import (
 
 // Where a file at rest is deleted, its inode number may be given to the next one at once.
 func TestFileOfAnotherBirthIsAnotherFile(t *testing.T) {
-	found := logfiles.File{Path: t.TempDir() + "/access.log", ID: logfiles.ID{Dev: 1, Ino: 2}, Live: true, Size: 10, Born: 1}
+	found := &logfiles.File{Path: t.TempDir() + "/access.log", ID: logfiles.ID{Dev: 1, Ino: 2}, Live: true, Size: 10, Born: 1}
 	r := registry{log: logfiles.New(found.Path), store: &position.Store{}, messages: slog.New(slog.NewTextHandler(io.Discard, nil))}
 	listing := func() *logfiles.Listing {
-		return &logfiles.Listing{Files: []logfiles.File{found}, Complete: true, Stable: true}
+		return &logfiles.Listing{Files: []*logfiles.File{found}, Complete: true, Stable: true}
 	}
 	r.update(listing())
 	r.files[0].at.Position = position.Position{ID: found.ID, Offset: 10, Order: 1}

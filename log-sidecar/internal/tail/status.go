@@ -138,10 +138,10 @@ func (t *Tailer) Status() Status {
 
 // lag returns how many bytes are not printed, given the files as they are now. It asks the
 // file system itself, because the loop cannot while the sink blocks.
-func (s *Status) lag(files []logfiles.File) (lag int64) {
+func (s *Status) lag(files []*logfiles.File) (lag int64) {
 	listed := make(map[logfiles.ID]int64, len(files))
-	for i := range files {
-		listed[files[i].ID] = files[i].Size
+	for _, f := range files {
+		listed[f.ID] = f.Size
 	}
 	for _, at := range s.opened {
 		size, ok := listed[at.id]

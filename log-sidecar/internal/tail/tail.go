@@ -398,8 +398,7 @@ func (t *Tailer) mayBegin(f *file) error {
 	if t.mustWait(&listing) {
 		return errMoving
 	}
-	for i := range listing.Files {
-		found := &listing.Files[i]
+	for _, found := range listing.Files {
 		at := slices.IndexFunc(t.files, func(f *file) bool { return f.ID == found.ID && f.Born == found.Born })
 		if at < 0 || madeBeside(found, &f.File) && found.Size > max(t.files[at].Size, t.files[at].limit) {
 			return errAgain
