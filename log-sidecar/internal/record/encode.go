@@ -3,7 +3,6 @@ package record
 import (
 	"bytes"
 	"encoding/json/jsontext"
-	"io"
 	"unicode/utf8"
 )
 
@@ -13,47 +12,97 @@ import (
 const maxDepth = 64
 
 // asRead are the rules by which encoding/json reads. json.Valid has them too, but takes
-// 0.3 µs longer to say no, for an error that it throws away.
+// 0.5 µs longer to say no, for an error that it throws away.
 var asRead = []jsontext.Options{jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)}
 
-// A validator tells which lines are JSON. Its decoder takes them for one stream of values,
-// because setting one up for each line would take a third of the time.
-type validator struct {
-	decoder *jsontext.Decoder
-	line    []byte // what the decoder has not read of it
+// isJSON reports whether line can be a member's value as it is. What most lines are is told
+// in a third of the time that jsontext takes.
+func isJSON(line []byte) bool {
+	return isFlat(line) || !isText(line) && jsontext.Value(line).IsValid(asRead...) && !isDeep(line)
 }
 
-func newValidator() *validator {
-	v := &validator{}
-	v.decoder = jsontext.NewDecoder(v, asRead...)
-	return v
-}
-
-// Read gives the decoder the line.
-func (v *validator) Read(b []byte) (int, error) {
-	if len(v.line) == 0 {
-		return 0, io.EOF
-	}
-	n := copy(b, v.line)
-	v.line = v.line[n:]
-	return n, nil
-}
-
-// isJSON reports whether line can be a member's value as it is.
-func (v *validator) isJSON(line []byte) bool {
-	if len(line) > chunkSize { // the decoder would keep as much memory
-		return jsontext.Value(line).IsValid(asRead...) && !isDeep(line)
-	}
-	v.line = line
-	_, err := v.decoder.ReadValue()
-	if err != nil || !isBlank(v.decoder.UnreadBuffer()) || !isBlank(v.line) {
-		v.decoder.Reset(v, asRead...)
+// isFlat reports whether line is an object of strings and numbers in their plainest form,
+// without a space between them. If not, it may be JSON all the same.
+func isFlat(line []byte) bool {
+	if len(line) == 0 || line[0] != '{' {
 		return false
 	}
-	return !isDeep(line)
+	for {
+		value := afterString(line[1:])
+		if len(value) == 0 || value[0] != ':' {
+			return false
+		}
+		value = value[1:]
+		if line = afterNumber(value); line == nil {
+			line = afterString(value)
+		}
+		if len(line) == 0 || line[0] != ',' {
+			return string(line) == "}"
+		}
+	}
 }
 
-func isBlank(b []byte) bool { return len(bytes.TrimLeft(b, " \t\r")) == 0 }
+// isText reports whether line begins or ends as no JSON does. If not, it may be text all the
+// same.
+func isText(line []byte) bool {
+	line = bytes.Trim(line, " \t\r")
+	if len(line) == 0 {
+		return true
+	}
+	first, last := line[0], line[len(line)-1]
+	switch first {
+	case '{':
+		return last != '}'
+	case '[':
+		return last != ']'
+	case '"', 't', 'f', 'n':
+		return false
+	default: // a number
+		return last < '0' || last > '9'
+	}
+}
+
+// afterString returns what follows the string that b begins with, or nil.
+func afterString(b []byte) []byte {
+	if len(b) == 0 || b[0] != '"' {
+		return nil
+	}
+	for i, c := range b[1:] {
+		switch {
+		case c == '"':
+			return b[i+2:]
+		case c < ' ' || c == '\\':
+			return nil
+		}
+	}
+	return nil
+}
+
+// afterNumber returns what follows the number, without a sign or an exponent, that b begins
+// with, or nil.
+func afterNumber(b []byte) []byte {
+	whole := digits(b)
+	if whole == 0 || whole > 1 && b[0] == '0' {
+		return nil
+	}
+	b = b[whole:]
+	if len(b) == 0 || b[0] != '.' {
+		return b
+	}
+	fraction := digits(b[1:])
+	if fraction == 0 {
+		return nil
+	}
+	return b[1+fraction:]
+}
+
+// digits returns how many digits b begins with.
+func digits(b []byte) (n int) {
+	for n < len(b) && '0' <= b[n] && b[n] <= '9' {
+		n++
+	}
+	return n
+}
 
 // isDeep reports whether valid JSON is nested deeper than maxDepth. Nearly no line is long
 // enough for that, or has as many brackets.

@@ -28,10 +28,9 @@ type Field struct{ Key, Value string }
 // A Printer writes lines to w as records. Line, Piece and Flush must be called from one
 // goroutine and do not retain their arguments; the other methods may be called from any.
 type Printer struct {
-	w         io.Writer
-	buf       []byte
-	err       error // the first from w; nothing is written after it
-	validator *validator
+	w   io.Writer
+	buf []byte
+	err error // the first from w; nothing is written after it
 
 	beforeTime, afterTime []byte // around the time, the same in every record
 	second                int64  // Unix time that end was made for
@@ -45,7 +44,7 @@ type Printer struct {
 // NewPrinter returns a Printer that writes to w, usually with one Write per batch. Every
 // record names host and ends with fields, in the order given.
 func NewPrinter(w io.Writer, host string, fields []Field) *Printer {
-	p := &Printer{w: w, validator: newValidator(), afterTime: []byte(`"`)}
+	p := &Printer{w: w, afterTime: []byte(`"`)}
 	p.beforeTime = append(appendMember(nil, "host", host), `,"processed_at":"`...)
 	for _, f := range fields {
 		p.afterTime = appendMember(p.afterTime, f.Key, f.Value)
@@ -64,7 +63,7 @@ func appendMember(dst []byte, key, value string) []byte {
 // Line adds the record of a line. Its error is returned by Flush.
 func (p *Printer) Line(line []byte) {
 	p.begin()
-	if p.validator.isJSON(line) {
+	if isJSON(line) {
 		p.chunks(line, appendJSON)
 	} else {
 		p.malformed.Add(1)

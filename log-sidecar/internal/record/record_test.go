@@ -188,14 +188,19 @@ var oddLines = []string{
 	nested(64), nested(65), strings.Repeat("[", 100), strings.Repeat(`{"a":[`, 20) + strings.Repeat("]}", 20),
 }
 
-// The decoder goes on from one line to the next.
-func TestEachLineIsJudgedByItself(t *testing.T) {
-	v := newValidator()
-	for _, before := range oddLines {
-		for _, line := range oddLines {
-			_ = v.isJSON([]byte(before))
-			isJSON := v.isJSON([]byte(line))
-			assert.Equal(t, json.Valid([]byte(line)) && depth(line) <= maxDepth, isJSON, "%.100q after %.100q", line, before)
+// What jsontext is not asked for must be what it would say: of lines that can be told
+// without, and of those that differ from them in one byte.
+func TestLinesNextToOnesToldByTheirForm(t *testing.T) {
+	require.True(t, isFlat([]byte(accessLine)))
+	require.True(t, isText([]byte(plainLine)))
+	for _, line := range []string{`{"a":"b","c":120,"":"é~ ","d":0.50}`, `{"a":1}`, `[1]`, `" "`, ` -12 `, `true`, `null`, ``} {
+		for at := range len(line) + 1 {
+			record(t, line[:at])
+			record(t, line[at:])
+			for _, other := range []byte("\x00\t\x1f !\"#\\[]{},:-.019eat~\x7f\x80\xc2\xe2\xff") {
+				record(t, line[:at]+string([]byte{other})+line[at:])
+				record(t, line[:at]+string([]byte{other})+line[min(at+1, len(line)):])
+			}
 		}
 	}
 }
