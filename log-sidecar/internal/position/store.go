@@ -21,9 +21,10 @@ import (
 //
 // The first slot says which log the positions are of.
 type Store struct {
-	file *os.File // nil keeps nothing
-	used []bool   // by slot
-	buf  []byte
+	file  *os.File // nil keeps nothing
+	first []byte   // the first slot, until it is written
+	used  []bool   // by slot
+	buf   []byte
 }
 
 const (
@@ -77,12 +78,11 @@ func Open(dir, path string) (*Store, Loaded, error) {
 		}
 		return nil, loaded, errors.Join(err, file.Close())
 	}
-	s := &Store{file: file, used: []bool{true}}
+	s := &Store{file: file, first: header(path), used: []bool{true}}
 	stored, err := io.ReadAll(io.LimitReader(file, maxSlots*slotSize))
 	if err != nil {
 		return nil, loaded, errors.Join(fmt.Errorf("read %s: %w", name, err), file.Close())
 	}
-	first := header(path)
 	if len(stored) >= slotSize && !isSealed(stored[:slotSize], magic) {
 		// Not ours, or of another version: kept, because somebody may want to see it.
 		loaded.SetAside = name + ".old"
@@ -98,7 +98,7 @@ func Open(dir, path string) (*Store, Loaded, error) {
 		loaded.SetAside = old + ".old" // of 0.1, which had one position for the whole log
 	}
 	if len(stored) >= slotSize {
-		loaded.OtherLog = string(stored[:slotSize]) != string(first)
+		loaded.OtherLog = string(stored[:slotSize]) != string(s.first)
 		for slot := range slices.Chunk(stored[slotSize:], slotSize) {
 			s.used = append(s.used, false)
 			p, ok := parse(slot)
@@ -114,7 +114,7 @@ func Open(dir, path string) (*Store, Loaded, error) {
 		}
 	}
 	// A full disk is no reason not to start: it costs a repetition after a restart.
-	_, _ = file.WriteAt(first, 0)
+	_ = s.begin()
 	return s, loaded, nil
 }
 
@@ -171,7 +171,22 @@ func (s *Store) clear(slot int) error {
 }
 
 func (s *Store) write(slot int) error {
+	if err := s.begin(); err != nil {
+		return err
+	}
 	_, err := s.file.WriteAt(s.buf, int64(slot)*slotSize)
+	return err
+}
+
+// begin writes the first slot: without it, nothing that follows would be known as ours.
+func (s *Store) begin() error {
+	if s.first == nil {
+		return nil
+	}
+	_, err := s.file.WriteAt(s.first, 0)
+	if err == nil {
+		s.first = nil
+	}
 	return err
 }
 

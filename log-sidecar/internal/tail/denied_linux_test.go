@@ -86,6 +86,7 @@ func inNamespaces(t *testing.T) bool {
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
 		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}},
 	}
 	out, err := cmd.CombinedOutput()
 	if len(out) == 0 && err != nil {
@@ -93,6 +94,28 @@ func inNamespaces(t *testing.T) bool {
 	}
 	require.NoError(t, err, string(out))
 	return false
+}
+
+// What was printed meanwhile is saved with the next batch.
+func TestStateIsSavedOnceTheDiskHasRoom(t *testing.T) {
+	if !inNamespaces(t) {
+		return
+	}
+	s, w := newLog(t, 0)
+	if err := syscall.Mount("tmpfs", s.cfg.StateDir, "tmpfs", 0, "size=8k"); err != nil {
+		t.Skipf("nothing can be mounted: %v", err)
+	}
+	defer func() { require.NoError(t, syscall.Unmount(s.cfg.StateDir, syscall.MNT_DETACH)) }()
+	filler := filepath.Join(s.cfg.StateDir, "filler")
+	require.ErrorIs(t, os.WriteFile(filler, make([]byte, 1<<20), 0o600), syscall.ENOSPC)
+	w.some(5)
+	s.prints(w)
+	require.Contains(t, s.log.String(), "a position cannot be saved")
+	require.NoError(t, os.Remove(filler))
+	w.some(5)
+	s.prints(w)
+	s.kill()
+	s.prints(w)
 }
 
 func TestSingleFileMountIsPolled(t *testing.T) {
