@@ -36,15 +36,17 @@ type Printer struct {
 	second                int64  // Unix time that end was made for
 	end                   []byte // of every record of that second, without the }
 
+	made         time.Time // durations are counted from here: the wall clock may be set meanwhile
 	malformed    atomic.Int64
-	writingSince atomic.Int64 // Unix time in ns; 0: not in a write
+	writingSince atomic.Int64 // ns after made; less than 0: not in a write
 	written      atomic.Int64 // ns spent in completed writes
 }
 
 // NewPrinter returns a Printer that writes to w, usually with one Write per batch. Every
 // record names host and ends with fields, in the order given.
 func NewPrinter(w io.Writer, host string, fields []Field) *Printer {
-	p := &Printer{w: w, afterTime: []byte(`"`)}
+	p := &Printer{w: w, afterTime: []byte(`"`), made: time.Now()}
+	p.writingSince.Store(-1)
 	p.beforeTime = append(appendMember(nil, "host", host), `,"processed_at":"`...)
 	for _, f := range fields {
 		p.afterTime = appendMember(p.afterTime, f.Key, f.Value)
@@ -144,11 +146,11 @@ func (p *Printer) spill(least int) {
 		return
 	}
 	if p.err == nil {
-		began := time.Now()
-		p.writingSince.Store(began.UnixNano())
+		began := time.Since(p.made)
+		p.writingSince.Store(int64(began))
 		_, p.err = p.w.Write(p.buf)
-		p.writingSince.Store(0)
-		p.written.Add(int64(time.Since(began)))
+		p.writingSince.Store(-1)
+		p.written.Add(int64(time.Since(p.made) - began))
 	}
 	p.buf = p.buf[:0]
 }
@@ -159,10 +161,10 @@ func (p *Printer) Malformed() int64 { return p.malformed.Load() }
 // Blocked returns how long the write in progress has taken so far; 0 if there is none.
 func (p *Printer) Blocked() time.Duration {
 	since := p.writingSince.Load()
-	if since == 0 {
+	if since < 0 {
 		return 0
 	}
-	return max(0, time.Since(time.Unix(0, since)))
+	return time.Since(p.made) - time.Duration(since)
 }
 
 // Writing returns the total time spent in writes.
