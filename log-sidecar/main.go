@@ -119,6 +119,9 @@ func run(ctx, abort context.Context, args []string, lookupEnv func(string) (stri
 	if env.err != nil {
 		return env.err
 	}
+	if stdoutIsLog(cfg.logPath) {
+		return fmt.Errorf("LOG_PATH=%s: stdout is a file of this log: want another log, or another stdout", cfg.logPath)
+	}
 	log := slog.New(&limitedHandler{Handler: slog.NewJSONHandler(stderr, nil)})
 
 	host, err := os.Hostname()

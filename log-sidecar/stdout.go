@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"sidecar.example/log-sidecar/internal/logfiles"
 )
 
 // errStdoutClosed is returned before anything is followed, because what is printed into
@@ -33,6 +35,25 @@ func stdoutIsClosed() bool {
 	// Not by os.Stdout.Fd, which may change the flags that others share.
 	flags, err := unix.FcntlInt(uintptr(syscall.Stdout), unix.F_GETFL, 0)
 	return err == nil && flags&unix.O_ACCMODE == unix.O_RDWR
+}
+
+// stdoutIsLog reports whether stdout is a file of the log at path: then each record would be
+// one more line to print, for ever.
+func stdoutIsLog(path string) bool {
+	stdout, err := os.Stdout.Stat()
+	if err != nil {
+		return false
+	}
+	log := logfiles.New(path)
+	for _, dir := range log.Dirs() {
+		entries, _ := os.ReadDir(dir) // it may come
+		for _, entry := range entries {
+			if info, err := entry.Info(); err == nil && log.Has(entry.Name()) && os.SameFile(info, stdout) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // blockingWriter makes every Write block until all is written, even if another process

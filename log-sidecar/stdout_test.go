@@ -83,11 +83,14 @@ func TestClosedStdoutIsAnError(t *testing.T) {
 	}
 }
 
-// Records that go nowhere must not count as printed.
-func TestStdoutClosedBeforeTheStart(t *testing.T) {
+// Records that go nowhere must not count as printed, nor be read as lines.
+func TestStdoutThatIsRefused(t *testing.T) {
 	for redirection, why := range map[string]string{
 		">&-":        "stdout is closed",
 		">/dev/full": "no space left on device",
+
+		`>>"$LOG_PATH"`:        "stdout is a file of this log",
+		`>"$LOG_PATH.records"`: "stdout is a file of this log",
 	} {
 		t.Run(redirection, func(t *testing.T) {
 			s := newSite(t)
@@ -98,10 +101,14 @@ func TestStdoutClosedBeforeTheStart(t *testing.T) {
 	}
 }
 
-func TestStdoutMayBeDevNull(t *testing.T) {
-	s := newSite(t)
-	s.write(t, "one\n")
-	s.startUnread(t, inShell(`exec "$0" >/dev/null`)).becomes(t, `"lines_processed":1`)
+func TestStdoutThatIsNotRefused(t *testing.T) {
+	for _, redirection := range []string{">/dev/null", `>"$LOG_PATH~"`} {
+		t.Run(redirection, func(t *testing.T) {
+			s := newSite(t)
+			s.write(t, "one\n")
+			s.startUnread(t, inShell(`exec "$0" `+redirection)).becomes(t, `"lines_processed":1`)
+		})
+	}
 }
 
 // Parts are small until the reader is seen to be quick, and a record that fits into one is
