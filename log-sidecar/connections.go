@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"runtime"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -32,6 +33,15 @@ type connections struct {
 type visit struct {
 	since  time.Time
 	active bool // from its request's last header to the end of the answer
+}
+
+func newConnections() *connections {
+	most := maxConnections
+	var files syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files) == nil {
+		most = int(min(maxConnections, files.Cur/2)) // the other half is for the log
+	}
+	return &connections{most: most, all: map[net.Conn]visit{}}
 }
 
 // track is for http.Server.ConnState.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 func TestFirstConnectionMakesRoom(t *testing.T) {
@@ -43,6 +44,26 @@ func TestFirstConnectionMakesRoom(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Where few files may be open, the log needs some of them.
+func TestClientsLeaveRoomForTheLog(t *testing.T) {
+	s := newSite(t)
+	s.write(t, "first\n")
+	sc := s.startUnread(t, inShell(`ulimit -n 64; exec "$0"`))
+	sc.read()
+	for range 100 {
+		conn, err := net.Dial("tcp", sc.address)
+		require.NoError(t, err)
+		defer conn.Close()
+	}
+	s.rotate(t)
+	s.write(t, "after the rotation\n")
+	sc.prints(t, "first", "after the rotation")
+	probe := http.Client{Timeout: 3 * time.Second} // the clients' own time is 5
+	answer, err := probe.Get("http://" + sc.address + "/health")
+	require.NoError(t, err)
+	assert.NoError(t, answer.Body.Close())
 }
 
 type closing struct {

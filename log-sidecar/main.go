@@ -156,7 +156,7 @@ func run(ctx, abort context.Context, args []string, lookupEnv func(string) (stri
 		ReadTimeout:    5 * time.Second, // for the headers too, and for the next request
 		WriteTimeout:   5 * time.Second,
 		MaxHeaderBytes: 4 << 10, // a probe has some 100 bytes
-		ConnState:      (&connections{most: maxConnections, all: map[net.Conn]visit{}}).track,
+		ConnState:      newConnections().track,
 		ErrorLog:       slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	defer server.Close() // only after the drain: /health answers until the end
