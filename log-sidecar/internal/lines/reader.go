@@ -58,6 +58,7 @@ type Reader struct {
 	maxLine int
 	step    func()
 	size    int   // of a batch
+	want    int   // how much to read: a batch, or more where a line is longer
 	handed  int64 // lines, to the sink since the last Flush
 
 	// of the last Fill
@@ -73,11 +74,11 @@ type Reader struct {
 // NewReader returns a reader that hands lines longer than maxLine bytes to the sink in
 // pieces. It calls step before every system call whose result decides something.
 func NewReader(sink Sink, maxLine int, step func()) *Reader {
-	return &Reader{sink: sink, maxLine: maxLine, step: step, size: BatchSize}
+	return &Reader{sink: sink, maxLine: maxLine, step: step, size: BatchSize, want: BatchSize}
 }
 
 // Hurry makes the batches small from now on.
-func (r *Reader) Hurry() { r.size, r.buf = smallBatch, nil }
+func (r *Reader) Hurry() { r.size, r.want, r.buf = smallBatch, smallBatch, nil }
 
 // Fill reads what follows the place in the file up to limit, and returns it, valid until
 // the next Fill.
@@ -91,10 +92,10 @@ func (r *Reader) Fill(file *os.File, at *Place, limit int64) ([]byte, error) {
 	at.NULs = min(at.NULs, limit-at.Offset)
 	r.file, r.at, r.limit = file, at, limit
 	r.before = int(min(at.Next(), position.Window))
-	if want := r.before + r.size; len(r.buf) < want {
-		r.buf = make([]byte, want)
+	if len(r.buf) < position.Window+r.want {
+		r.buf = make([]byte, position.Window+r.want)
 	}
-	buf := r.buf[:min(int64(len(r.buf)), int64(r.before)+limit-at.Next())]
+	buf := r.buf[:r.before+int(min(int64(r.want), limit-at.Next()))]
 	r.step()
 	n, err := pread(file, buf, at.Next()-int64(r.before))
 	if err != nil {
@@ -161,18 +162,19 @@ func (r *Reader) Print() (n int, more bool, err error) {
 	rest := r.data[n:]
 	skipped := r.skip(rest)
 	switch {
-	case n == 0 && skipped == 0 && r.more:
+	case n > 0 || skipped > 0:
+		r.want = r.size // or later batches would be as large as a long line was
+	case r.more:
 		r.grow() // a line is longer than the buffer
-	case !r.more && len(r.buf) > position.Window+r.size && len(rest) < r.size:
+	}
+	if !r.more && len(r.buf) > position.Window+r.size && len(rest) < r.size {
 		r.buf = nil // a long line is done
 	}
 	return n, r.more, nil
 }
 
-// grow makes room for a longer line. What is longer than the longest is cut.
-func (r *Reader) grow() {
-	r.buf = make([]byte, min(4*len(r.buf), position.Window+r.maxLine+r.size))
-}
+// grow has more read, for a longer line. What is longer than the longest is cut.
+func (r *Reader) grow() { r.want = min(4*r.want, r.maxLine+r.size) }
 
 func (r *Reader) advance(n int, split bool) {
 	r.at.Advance(r.at.NULs, r.buf[:r.before+n], n)
