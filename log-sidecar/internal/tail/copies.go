@@ -142,7 +142,7 @@ func (r *registry) leave(f, g *file, head []byte) error {
 		if !f.mayBeCopy() || !sure && (f.at.Offset > 0 || len(head) < position.Window || !g.at.MayBeHeldBy(head)) {
 			return nil
 		}
-	case f.twin != nil || g.twin != nil || !madeBeside(&f.File, &g.File) && !madeAfter(&f.File, &g.File):
+	case !f.mayBeCopy() || f.twin != nil || g.twin != nil || !madeBeside(&f.File, &g.File) && !madeAfter(&f.File, &g.File):
 		return nil // where nothing tells which of the two is the copy, they come in their order
 	case g.rest && g.at.Excludes(head):
 		return nil // told without a system call: of thousands of files, each is asked about each
@@ -331,12 +331,14 @@ func headOf(content io.ReaderAt, limit int64) ([]byte, error) {
 // is far away.
 func lastLineEnd(f io.ReaderAt, offset int64) (int64, error) {
 	var buf [4096]byte
-	start := max(0, offset-int64(len(buf)))
-	data, err := readAt(f, buf[:offset-start], start)
-	if end := bytes.LastIndexByte(data, '\n'); end >= 0 {
-		return start + int64(end) + 1, err
+	for far := offset - maxSame; offset > max(0, far); offset -= int64(len(buf)) {
+		start := max(0, offset-int64(len(buf)))
+		data, err := readAt(f, buf[:offset-start], start)
+		if end := bytes.LastIndexByte(data, '\n'); end >= 0 || err != nil {
+			return start + int64(end) + 1, err
+		}
 	}
-	return 0, err
+	return 0, nil
 }
 
 // readAt reads into buf, or less at the end of the file.

@@ -3,6 +3,7 @@ package tail
 import (
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -106,6 +107,14 @@ func TestCopiesAmongRotations(t *testing.T) {
 			w.some(10)
 			w.copyTruncate()
 		},
+		"a copy is seen, and the log is truncated while down": func(s *site, w *writer) {
+			w.some(20)
+			s.look()
+			copyFile(s.t, s.path, s.path+".1")
+			s.look()
+			s.kill()
+			require.NoError(t, os.Truncate(s.path, 0))
+		},
 		"the original of a copy in the making grows and is rotated": func(s *site, w *writer) {
 			w.some(20)
 			s.look()
@@ -141,6 +150,23 @@ func TestCopiesAmongRotations(t *testing.T) {
 			w.some(10)
 			copyFile(s.t, s.path+".2", s.path+"-backup")
 		},
+		"a copy of a rotated file is seen half done, and then given its times": func(s *site, w *writer) {
+			for n := range 10 {
+				w.line(fmt.Sprint(n, strings.Repeat(" long", 1000)))
+			}
+			w.rotate()
+			s.look()
+			rotated := look(s.t, s.path+".1")
+			whole := content(s.t, rotated.Path)
+			afterATick(s.t, rotated.Path)
+			copied := newWriter(s.t, s.path+"-copy")
+			copied.write(string(whole[:24_500]))
+			s.look()
+			copied.write(string(whole[24_500:]))
+			copied.close()
+			then := time.Unix(0, rotated.Modified)
+			require.NoError(s.t, os.Chtimes(copied.path, then, then))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
@@ -150,6 +176,9 @@ func TestCopiesAmongRotations(t *testing.T) {
 			w.some(10)
 			s.look()
 			s.want(w.lines)
+			s.lookUntil("at rest", func() bool { return s.tailer.Status().Followed == 1 })
+			require.Zero(t, s.tailer.Status().Gaps)
+			require.Zero(t, s.tailer.Status().Lag)
 		})
 	}
 }

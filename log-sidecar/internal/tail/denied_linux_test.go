@@ -55,6 +55,33 @@ func TestEACCESForAWhile(t *testing.T) {
 	}
 }
 
+// Where the directory cannot be listed, nothing tells what has become of the file.
+func TestUnreadableFileIsMovedUnseen(t *testing.T) {
+	s, w := newLog(t, 0)
+	w.some(5)
+	w.rotate()
+	w.some(5)
+	s.start()
+	require.NoError(t, os.Chmod(s.path+".1", 0))
+	nobody.Do(t, s.dir, s.look)
+	require.NoError(t, os.Chmod(s.dir, 0o711)) //nolint:gosec // it is what is tested
+	require.NoError(t, os.Rename(s.path+".1", s.path+".2"))
+	w.some(5)
+	before := s.tailer.Status().LastLook
+	nobody.Do(t, s.dir, func() {
+		_, err := s.tailer.look()
+		require.NoError(t, err)
+	})
+	s.want(w.lines[5:])
+	require.Greater(t, s.tailer.Status().LastLook, before)
+	require.NoError(t, os.Chmod(s.dir, 0o755))       //nolint:gosec // it is for others
+	require.NoError(t, os.Chmod(s.path+".2", 0o644)) //nolint:gosec // likewise
+	s.look()
+	s.want(append(w.lines[5:15:15], w.lines[:5]...))
+	require.Empty(t, s.tailer.Status().Troubles)
+	require.Zero(t, s.tailer.Status().Gaps)
+}
+
 func TestQuietFileIsClosedWithoutLease(t *testing.T) {
 	s, w := newLog(t, 0)
 	w.some(5)

@@ -23,7 +23,7 @@ type registry struct {
 	files    []*file    // of the log, oldest first; the live one, if there is one, is last
 	gone     []goneFile // files of which only the position is left, oldest first
 	newest   int64      // order of the newest file
-	complete bool       // all of the log was listed, at least once
+	complete bool       // all of the log was listed, when it last was
 	troubles []error    // of the directory, when it was last listed
 	unsaved  bool       // the last save failed
 	lost     Lost
@@ -48,7 +48,7 @@ func (r *registry) remember(positions []position.Position, expected bool) {
 // update takes over which files there are, and finds out which of them are known.
 func (r *registry) update(listing *logfiles.Listing) {
 	r.troubles = listing.Troubles
-	r.complete = r.complete || listing.Complete
+	r.complete = listing.Complete
 
 	known := make(map[logfiles.ID]*file, len(r.files))
 	for _, f := range r.files {
@@ -100,11 +100,12 @@ func (r *registry) nextOrder() int64 {
 
 // recall finds the position of a file that is seen for the first time, or again. One of
 // its identity is not enough: the file must have the content that the position tells of.
+// Of several, as after a truncation, the newest is that of what it has now.
 func (r *registry) recall(f *file) {
 	best := -1
 	for i := range r.gone {
 		at, was := &r.gone[i].at, r.gone[i].file
-		if at.ID != f.ID || best >= 0 && at.Offset < r.gone[best].at.Offset {
+		if at.ID != f.ID || best >= 0 && at.Order < r.gone[best].at.Order {
 			continue
 		}
 		if was != nil && was.Born != f.Born {
@@ -160,7 +161,7 @@ func (r *registry) forget(f *file) {
 func (r *registry) settle() {
 	for i := range r.gone {
 		g := &r.gone[i]
-		if !g.found && (g.unread > 0 && !r.isInCopy(g) || g.expected && r.complete) {
+		if (g.unread > 0 || g.expected && r.complete) && !g.found && !r.isInCopy(g) {
 			r.lost.Gaps++
 			args := []any{"position", g.at.Offset}
 			if g.file != nil {

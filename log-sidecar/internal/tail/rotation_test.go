@@ -59,6 +59,26 @@ func TestHeldFileBesideTheLiveOne(t *testing.T) {
 	require.Zero(t, status.Lag)
 }
 
+// It might be a copy in the making, if it did not go on and on.
+func TestBusySiblingBesideALogThatBegins(t *testing.T) {
+	s, w := newLog(t, 0)
+	w.some(5)
+	afterATick(t, s.path)
+	busy := newWriter(t, s.path+".busy")
+	busy.name = "busy"
+	s.start()
+	s.hook = func() { busy.some(1) }
+	s.eventually("the log begins", func() bool {
+		s.tailer.stale = true
+		_, err := s.tailer.look()
+		require.NoError(t, err)
+		return slices.Contains(s.sink.printed(), w.lines[4])
+	})
+	s.hook = func() {}
+	s.look()
+	require.Len(t, s.sink.printed(), len(w.lines)+len(busy.lines))
+}
+
 // What a worker writes first into a file that was rotated while there was nothing in it
 // comes before what it writes then into a newer one, of which something is printed already.
 func TestFileRotatedWhileEmptyHasItsPlace(t *testing.T) {

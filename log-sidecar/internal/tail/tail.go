@@ -91,6 +91,7 @@ type Tailer struct {
 	said   []string      // the troubles that were logged last
 	stale  bool          // the directory may have changed since it was listed
 	moving time.Time     // since when files have been renamed without a pause; zero: they are not
+	asking time.Time     // since when the live file may have to wait for a copy of it; zero: it does not
 	retry  time.Duration // look again after this even without an event; 0: no hurry
 	abort  context.Context
 	quiet  time.Duration // drainQuiet; tests have less time
@@ -300,7 +301,7 @@ func (t *Tailer) measure(f *file) error {
 		return nil
 	}
 	now, err := t.log.Again(&f.File, f.open)
-	if errors.Is(err, logfiles.ErrMoved) {
+	if errors.Is(err, logfiles.ErrMoved) && t.complete { // else listing the files tells nothing new
 		return errAgain
 	}
 	if err != nil {
@@ -389,7 +390,8 @@ func (t *Tailer) printed(f *file) {
 
 // mayBegin returns an error if a file may have to be read before f, of which nothing has
 // been printed, if f is the live one. If that was truncated meanwhile, nothing in it tells;
-// but then a copy of it was made, or completed, since the files were listed.
+// but then a copy of it was made, or completed, since the files were listed. What goes on
+// growing is none.
 func (t *Tailer) mayBegin(f *file) error {
 	if !f.Live {
 		return nil
@@ -400,10 +402,19 @@ func (t *Tailer) mayBegin(f *file) error {
 	}
 	for _, found := range listing.Files {
 		at := slices.IndexFunc(t.files, func(f *file) bool { return f.ID == found.ID && f.Born == found.Born })
-		if at < 0 || madeBeside(found, &f.File) && found.Size > max(t.files[at].Size, t.files[at].limit) {
+		if at < 0 {
 			return errAgain
 		}
+		if madeBeside(found, &f.File) && found.Size > max(t.files[at].Size, t.files[at].limit) {
+			if t.asking.IsZero() {
+				t.asking = time.Now()
+			}
+			if time.Since(t.asking) < maxMoving {
+				return errAgain
+			}
+		}
 	}
+	t.asking = time.Time{}
 	return nil
 }
 
