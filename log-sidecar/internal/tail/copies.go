@@ -16,30 +16,38 @@ import (
 
 // madeBeside reports whether f was made beside the file of, and so is not what an app began
 // after of was rotated: then its creation would come last.
-func madeBeside(f, of *logfiles.File) bool {
+func madeBeside(f, of *file) bool {
 	switch {
 	case f.Born == 0: // not known on this file system
 		return false
 	case of.Live: // f has a rotated file's name, and is younger: logrotate's copytruncate
-		return f.Born > of.Born
+		return f.Born > of.Born && !madeLater(f, of)
 	case f.Live: // it was there before the other one lost the log's name: sed -i, rsync
-		return f.Born < of.Changed
+		return f.Born < of.left
 	default:
 		return false
 	}
 }
 
-// madeAfter reports whether f was made after the file of, but was given an earlier time, as
-// cp -p does. Its place in the order, which goes by that time, is not that of its lines.
-func madeAfter(f, of *logfiles.File) bool {
-	return f.Born > f.Modified && of.Born != 0 && of.Born < f.Born
-}
+// madeLater reports whether f was made when the file of, which was the log, had been truncated.
+func madeLater(f, of *file) bool { return of.Live && of.left != 0 && f.Born >= of.left }
 
-// begunAnew reports whether f is a log that was begun when the file of, printed up to offset,
-// had been deleted, and that was not given an earlier time, as a restored one is. It is no
-// copy, though the app may have written the same to both.
-func begunAnew(f, of *logfiles.File, offset int64) bool {
-	return f.Live && of.Deleted && of.Changed < f.Born && f.Born <= f.Modified && offset < maxSame
+// madeAfter reports whether f was made after the file of, but was given an earlier time. Its
+// place in the order, which goes by that time, is not that of its lines.
+func madeAfter(f, of *file) bool { return f.isRestored() && of.Born != 0 && of.Born < f.Born }
+
+// begunAnew reports whether f is a log that was begun when the file of, printed up to at, was
+// the log no more, and that nobody has restored; or that was truncated when of had been copied
+// from it. It is no copy, though the app may have written the same to both.
+func begunAnew(f, of *file, at *position.Position) bool {
+	switch {
+	case !f.Live || f.isRestored():
+		return false
+	case at.Copy && f.truncated > of.left:
+		return true
+	default:
+		return of.Deleted && of.left < f.Born && at.Offset < maxSame
+	}
 }
 
 // maxSame is more than an app writes twice without a single time in it.
@@ -62,10 +70,10 @@ func (r *registry) inherit(f *file) error {
 			g := &r.gone[i]
 			sure := f.at.Copy && g.at.Copy
 			if g.file != nil && !sure {
-				if g.file.ID == f.ID && g.file.Born == f.Born || begunAnew(&f.File, g.file, g.at.Offset) {
+				if g.file.ID == f.ID && g.file.Born == f.Born || madeLater(f, g.file) || begunAnew(f, g.file, &g.at) {
 					continue // its lines were written again
 				}
-				sure = madeBeside(&f.File, g.file)
+				sure = madeBeside(f, g.file)
 			}
 			var ok bool
 			if ok, err = r.take(f, content, head, &g.at, sure); ok {
@@ -116,13 +124,13 @@ func (r *registry) adopt(f *file) error {
 // kinship tells whether f may be a copy of g at all, and whether that is sure but for the
 // content.
 func kinship(f, g *file) (sure, related bool) {
-	beside := madeBeside(&f.File, &g.File)
+	beside := madeBeside(f, g)
 	switch {
 	case g == f:
 		return false, false
 	case f.at.Copy && g.at.Copy:
 		return true, true
-	case f.Live && !beside && (g.listed && !g.Live || begunAnew(&f.File, &g.File, g.at.Offset)):
+	case begunAnew(f, g, &g.at.Position), f.Live && !beside && g.listed && !g.Live && !f.isRestored():
 		return false, false // the app began f when g had been rotated, or deleted
 	}
 	return beside && (!f.Live || !g.listed), true
@@ -142,7 +150,7 @@ func (r *registry) leave(f, g *file, head []byte) error {
 		if !f.mayBeCopy() || !sure && (f.at.Offset > 0 || len(head) < position.Window || !g.at.MayBeHeldBy(head)) {
 			return nil
 		}
-	case !f.mayBeCopy() || f.twin != nil || g.twin != nil || !madeBeside(&f.File, &g.File) && !madeAfter(&f.File, &g.File):
+	case !f.mayBeCopy() || f.twin != nil || g.twin != nil || !madeBeside(f, g) && !madeAfter(f, g):
 		return nil // where nothing tells which of the two is the copy, they come in their order
 	case g.rest && g.at.Excludes(head):
 		return nil // told without a system call: of thousands of files, each is asked about each
@@ -189,7 +197,7 @@ func (r *registry) shared(f, g *file, end int64, sure bool) (at position.Positio
 func (r *registry) leaveRest(f *file) error {
 	for _, g := range r.files {
 		sure, related := kinship(f, g)
-		if !related || g.twin != nil || g.Size < f.limit || !sure && !madeAfter(&f.File, &g.File) {
+		if !related || g.twin != nil || g.Size < f.limit || !sure && !madeAfter(f, g) {
 			continue
 		}
 		_, ok, err := r.shared(f, g, f.limit, sure)

@@ -13,73 +13,102 @@ import (
 	"sidecar.example/log-sidecar/internal/logfiles"
 )
 
+// made is a file as it was when it had lost the log's name; 0: it has it.
+func made(born, left int64) *file {
+	return &file{File: logfiles.File{Live: left == 0, Born: born, Modified: 50}, left: left, listed: true}
+}
+
+// but is f with a change.
+func but(f *file, change func(*file)) *file {
+	change(f)
+	return f
+}
+
 func TestMadeBeside(t *testing.T) {
-	file := func(live bool, born, changed int64) logfiles.File {
-		return logfiles.File{Live: live, Born: born, Changed: changed}
-	}
-	const live, rotated = true, false
+	unknown := func(f *file) { f.Born = 0 }
+	truncated := func(f *file) { f.Live = true } // and gone, as it was then
 	for _, test := range []struct {
 		name  string
-		f, of logfiles.File
+		f, of *file
 		want  bool
 	}{
-		{"copied, then truncated", file(rotated, 5, 6), file(live, 1, 7), true},
-		{"copied long ago", file(rotated, 5, 6), file(live, 1, 100), true},
-		{"rotated before the live one was made", file(rotated, 1, 5), file(live, 5, 6), false},
-		{"rotated in the tick in which the live one was made", file(rotated, 5, 5), file(live, 5, 6), false},
+		{"copied, then truncated", made(5, 6), made(1, 0), true},
+		{"rotated before the live one was made", made(1, 5), made(5, 0), false},
+		{"rotated in the tick in which the live one was made", made(5, 5), made(5, 0), false},
+		{"copied before the truncation", made(5, 6), but(made(1, 9), truncated), true},
+		{"made after the truncation", made(9, 0), but(made(1, 9), truncated), false},
 
-		{"made, then put in place of the log", file(live, 5, 7), file(rotated, 1, 6), true},
-		{"made long before it was put there", file(live, 2, 7), file(rotated, 1, 6), true},
-		{"made after the log was rotated", file(live, 7, 7), file(rotated, 1, 6), false},
-		{"made in the tick of the rotation", file(live, 6, 7), file(rotated, 1, 6), false},
+		{"made, then put in place of the log", made(5, 0), made(1, 6), true},
+		{"made long before it was put there", made(2, 0), made(1, 6), true},
+		{"made after the log was rotated", made(7, 0), made(1, 6), false},
+		{"made in the tick of the rotation", made(6, 0), made(1, 6), false},
 
-		{"both are rotated", file(rotated, 5, 6), file(rotated, 1, 7), false},
-		{"no creation is known", file(rotated, 0, 6), file(live, 0, 7), false},
-		{"no creation is known of the live one", file(live, 0, 7), file(rotated, 0, 6), false},
+		{"both are rotated", made(5, 6), made(1, 7), false},
+		{"no creation is known", but(made(0, 6), unknown), made(1, 0), false},
+		{"no creation is known of the live one", but(made(0, 0), unknown), made(1, 6), false},
 	} {
-		assert.Equal(t, test.want, madeBeside(&test.f, &test.of), test.name)
+		assert.Equal(t, test.want, madeBeside(test.f, test.of), test.name)
+	}
+}
+
+// What lost the log's name is not written to by that, unless by who has it open still.
+func TestWhenAFileLeft(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		seen []logfiles.File
+		want int64
+	}{
+		{"it is the log", []logfiles.File{{Live: true, Changed: 5, Modified: 5}}, 0},
+		{"renamed", []logfiles.File{{Live: true, Changed: 5, Modified: 5}, {Changed: 7, Modified: 6}}, 7},
+		{"renamed, and written to since", []logfiles.File{{Live: true, Changed: 5, Modified: 5}, {Changed: 8, Modified: 8}}, 5},
+		{"renamed, and changed later", []logfiles.File{{Live: true, Changed: 5, Modified: 5}, {Changed: 7, Modified: 6}, {Changed: 9, Modified: 6}}, 7},
+		{"renamed before it was seen", []logfiles.File{{Changed: 7, Modified: 6, Born: 1}}, 7},
+		{"written to when it was first seen", []logfiles.File{{Changed: 7, Modified: 7, Born: 1}}, 1},
+		{"the log again", []logfiles.File{{Changed: 7, Modified: 6}, {Live: true, Changed: 8, Modified: 6}}, 0},
+	} {
+		var f file
+		for i := range test.seen {
+			f.see(&test.seen[i])
+		}
+		assert.Equal(t, test.want, f.left, test.name)
 	}
 }
 
 func TestKinship(t *testing.T) {
-	made := func(live, listed bool, born int64, copied bool) *file {
-		f := &file{File: logfiles.File{Live: live, Born: born, Modified: 50, Changed: 10}, listed: listed}
-		f.at.Copy = copied
-		return f
-	}
-	deleted := func(f *file) *file {
-		f.Deleted = true
-		return f
-	}
-	long := func(f *file) *file {
-		f.at.Offset = maxSame
-		return f
-	}
-	const live, listed, copied = true, true, true
+	copied := func(f *file) { f.at.Copy = true }
+	truncated := func(f *file) { f.truncated = 20 }
+	restored := func(f *file) { f.Modified = f.Born - 1 }
+	unlisted := func(f *file) { f.listed = false }
+	deleted := func(f *file) { f.listed, f.Deleted = false, true }
+	long := func(f *file) { f.listed, f.Deleted, f.at.Offset = false, true, maxSame }
 	for _, test := range []struct {
 		name          string
 		f, g          *file
 		sure, related bool
 	}{
-		{"two rotated files", made(!live, listed, 1, !copied), made(!live, listed, 2, !copied), false, true},
-		{"two copies", made(!live, listed, 1, copied), made(!live, listed, 2, copied), true, true},
-		{"a copy, and a file that is none", made(!live, listed, 1, copied), made(!live, listed, 2, !copied), false, true},
-		{"a rotated file younger than the live one", made(!live, listed, 3, !copied), made(live, listed, 2, !copied), true, true},
-		{"a rotated file older than the live one", made(!live, listed, 1, !copied), made(live, listed, 2, !copied), false, true},
-		{"begun after the rotation", made(live, listed, 20, !copied), made(!live, listed, 2, !copied), false, false},
-		{"begun after the rotation, and both are copies", made(live, listed, 20, copied), made(!live, listed, 2, copied), true, true},
-		{"begun after the deletion", made(live, listed, 20, !copied), deleted(made(!live, !listed, 2, !copied)), false, false},
-		{"restored after the deletion", made(live, listed, 60, !copied), deleted(made(!live, !listed, 2, !copied)), false, true},
-		{"copied back after the deletion: too much to be the same", made(live, listed, 20, !copied), deleted(long(made(!live, !listed, 2, !copied))), false, true},
-		{"made after the other was moved away, as editors do", made(live, listed, 20, !copied), made(!live, !listed, 2, !copied), false, true},
-		{"there before the rotation", made(live, listed, 5, !copied), made(!live, listed, 2, !copied), false, true},
-		{"there before the deletion: it has replaced the log", made(live, listed, 5, !copied), made(!live, !listed, 2, !copied), true, true},
+		{"two rotated files", made(1, 10), made(2, 10), false, true},
+		{"two copies", but(made(1, 10), copied), but(made(2, 10), copied), true, true},
+		{"a copy, and a file that is none", but(made(1, 10), copied), made(2, 10), false, true},
+		{"a rotated file younger than the live one", made(3, 10), made(2, 0), true, true},
+		{"a rotated file older than the live one", made(1, 10), made(2, 0), false, true},
+		{"begun after the rotation", made(20, 0), made(2, 10), false, false},
+		{"begun after the rotation, and both are copies", but(made(20, 0), copied), but(made(2, 10), copied), true, true},
+		{"truncated, and copied before", but(made(1, 0), truncated), but(made(2, 10), copied), false, false},
+		{"truncated, and copied since", but(made(1, 0), truncated), but(made(21, 30), copied), false, true},
+		{"truncated, and the other is no copy", but(made(1, 0), truncated), made(2, 10), false, true},
+		{"restored after the rotation", but(made(20, 0), restored), made(2, 10), false, true},
+		{"begun after the deletion", made(20, 0), but(made(2, 10), deleted), false, false},
+		{"restored after the deletion", but(made(20, 0), restored), but(made(2, 10), deleted), false, true},
+		{"copied back after the deletion: too much to be the same", made(20, 0), but(made(2, 10), long), false, true},
+		{"made after the other was moved away, as editors do", made(20, 0), but(made(2, 10), unlisted), false, true},
+		{"there before the rotation", made(5, 0), made(2, 10), false, true},
+		{"there before the deletion: it has replaced the log", made(5, 0), but(made(2, 10), deleted), true, true},
 	} {
 		sure, related := kinship(test.f, test.g)
 		assert.Equal(t, test.sure, sure, "%s: sure", test.name)
 		assert.Equal(t, test.related, related, "%s: related", test.name)
 	}
-	f := made(!live, listed, 3, !copied)
+	f := made(3, 10)
 	_, related := kinship(f, f)
 	assert.False(t, related, "itself")
 }

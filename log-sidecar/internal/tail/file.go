@@ -19,6 +19,9 @@ type file struct {
 	limit int64 // where this look ends; less than 0: it does not look at f
 	end   int64 // where f ended at most, while it held its position
 
+	truncated int64 // when it was last found to be, while it was the log; 0: never
+	left      int64 // when it lost the log's name, as far as that can be told; 0: it has it
+
 	open    *os.File  // nil: everything was printed, and nobody could write
 	changed time.Time // when it was last seen to change
 	held    time.Time // since when somebody is seen to write to it, though it is not live
@@ -35,10 +38,10 @@ type file struct {
 // A goneFile is what is left of a file that has gone: of its content, or all of it.
 type goneFile struct {
 	at       position.Position
-	file     *logfiles.File // as last seen; nil: in an earlier life
-	unread   int64          // bytes that are known not to have been printed
-	expected bool           // it should be there: who knows what it had
-	found    bool           // another file goes on where it ended
+	file     *file // as last seen; nil: in an earlier life
+	unread   int64 // bytes that are known not to have been printed
+	expected bool  // it should be there: who knows what it had
+	found    bool  // another file goes on where it ended
 }
 
 // unread is how many bytes are known to be unprinted.
@@ -79,15 +82,30 @@ func (f *file) printed() int64 { return f.Size - f.unread() }
 
 // see takes over what was found out about the file.
 func (f *file) see(now *logfiles.File) {
-	if !f.Same(now) || f.changed.IsZero() {
+	first := f.changed.IsZero()
+	if !f.Same(now) || first {
 		f.rest = false
 		f.changed = time.Now()
 		if at := time.Unix(0, now.Modified); at.Before(f.changed) {
 			f.changed = at // it was quiet for a while before this look
 		}
 	}
+	switch {
+	case now.Live:
+		f.left = 0
+	case f.left != 0: // what has changed later, as by chmod, tells nothing
+	case now.Changed > now.Modified:
+		f.left = now.Changed
+	case first: // somebody writes to it still
+		f.left = now.Born
+	default:
+		f.left = max(f.Changed, now.Born)
+	}
 	f.File = *now
 }
+
+// isRestored reports whether f was given an earlier time than it was made, as cp -p does.
+func (f *file) isRestored() bool { return f.Born > f.Modified }
 
 // close puts f to rest.
 func (f *file) close() {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"log/slog"
 	"slices"
+	"time"
 
 	"sidecar.example/log-sidecar/internal/lines"
 	"sidecar.example/log-sidecar/internal/logfiles"
@@ -63,7 +64,8 @@ func (r *registry) update(listing *logfiles.Listing) {
 			f.listed, f = false, nil // it was deleted, and its inode is used again
 		}
 		if f == nil {
-			f = &file{File: *found}
+			f = &file{}
+			f.see(found)
 			r.recall(f)
 			r.files = append(r.files, f)
 		}
@@ -114,8 +116,11 @@ func (r *registry) recall(f *file) {
 		if r.isHeldBy(at, f) {
 			best = i
 		} else {
-			was := f.File
-			r.gone[i].file = &was // it has other content now
+			was := *f // it has other content now
+			if was.Live {
+				was.left = time.Now().UnixNano()
+			}
+			r.gone[i].file = &was
 		}
 	}
 	if best >= 0 {
@@ -138,9 +143,13 @@ func (r *registry) lose(f *file) {
 	if f.at.Offset > 0 {
 		r.lost.Truncations++
 		r.messages.Info("the log was truncated", "path", f.Path, "offset", f.at.Offset)
-		was := f.File
+		was := *f
+		was.left = time.Now().UnixNano()
 		was.Live = true // whatever its name is by now: it is the log that is truncated
 		r.gone = append(r.gone, goneFile{at: f.at.Position, file: &was, unread: max(0, f.end-f.at.Next())})
+		if f.Live {
+			f.truncated = was.left
+		}
 	}
 	f.rewritten = !f.Live && f.at.Done && f.limit >= f.at.Offset
 	f.at = lines.Place{}
@@ -153,8 +162,7 @@ func (r *registry) forget(f *file) {
 	f.close()
 	r.giveBack(f)
 	r.files = slices.DeleteFunc(r.files, func(other *file) bool { return other == f })
-	was := f.File
-	r.gone = append(r.gone, goneFile{at: f.at.Position, file: &was, unread: f.unread()})
+	r.gone = append(r.gone, goneFile{at: f.at.Position, file: f, unread: f.unread()})
 }
 
 // settle counts what is gone for good, and forgets the positions that are too many.

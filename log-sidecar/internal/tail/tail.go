@@ -405,7 +405,7 @@ func (t *Tailer) mayBegin(f *file) error {
 		if at < 0 {
 			return errAgain
 		}
-		if madeBeside(found, &f.File) && found.Size > max(t.files[at].Size, t.files[at].limit) {
+		if found.Born > f.Born && found.Size > max(t.files[at].Size, t.files[at].limit) {
 			if t.asking.IsZero() {
 				t.asking = time.Now()
 			}

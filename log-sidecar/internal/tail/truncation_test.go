@@ -146,7 +146,13 @@ func TestBegunAnewWithTheSameLines(t *testing.T) {
 		w.open()
 	}
 	for name, begin := range map[string]func(s *site, w *writer){
-		"truncated": func(s *site, _ *writer) { require.NoError(t, os.Truncate(s.path, 0)) },
+		"truncated":              func(s *site, _ *writer) { require.NoError(t, os.Truncate(s.path, 0)) },
+		"copied, then truncated": func(_ *site, w *writer) { w.copyTruncate() },
+		"copied, seen, then truncated": func(s *site, _ *writer) {
+			copyFile(t, s.path, s.path+".1")
+			s.look()
+			require.NoError(t, os.Truncate(s.path, 0))
+		},
 		"deleted": func(s *site, w *writer) {
 			require.NoError(t, os.Remove(s.path))
 			openLater(s, w)
