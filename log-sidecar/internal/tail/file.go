@@ -32,7 +32,7 @@ type file struct {
 	rest      bool // nothing has happened to it since it was closed
 	ignored   bool // compressed, or shredded
 	placed    bool // rotated before anything was in it: what comes yet has its place already
-	rewritten bool // in place, after it was put to rest
+	rewritten bool // in place, after it was rotated
 }
 
 // A goneFile is what is left of a file that has gone: of its content, or all of it.
@@ -62,10 +62,13 @@ func (f *file) isShredded() (bool, error) {
 	return err == nil && !isText(head), err
 }
 
-// isText reports whether a file that begins with head may hold lines, in any encoding.
+// isText reports whether a file that begins with head holds lines, in any encoding.
 func isText(head []byte) bool {
+	if !bytes.Contains(head, []byte{'\n'}) { // one letter again and again is no text either
+		return false
+	}
 	control := func(r rune) bool { return r < ' ' && r != '\n' && r != '\r' && r != '\t' }
-	if bytes.Contains(head, []byte{'\n'}) && !bytes.ContainsFunc(head, control) {
+	if !bytes.ContainsFunc(head, control) {
 		return true
 	}
 	for range utf8.UTFMax { // its end may be within a character

@@ -116,6 +116,7 @@ func (r *registry) recall(f *file) {
 		if r.isHeldBy(at, f) {
 			best = i
 		} else {
+			f.rewritten = !f.Live && f.Size >= at.Offset
 			was := *f // it has other content now
 			if was.Live {
 				was.left = time.Now().UnixNano()
@@ -151,7 +152,7 @@ func (r *registry) lose(f *file) {
 			f.truncated = was.left
 		}
 	}
-	f.rewritten = !f.Live && f.at.Done && f.limit >= f.at.Offset
+	f.rewritten = !f.Live && f.limit >= f.at.Offset
 	f.at = lines.Place{}
 	f.end, f.rest, f.ignored, f.placed = 0, false, false, false
 	r.giveBack(f)

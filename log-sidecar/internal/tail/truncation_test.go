@@ -92,28 +92,44 @@ func TestFileMadeLargerBeforehand(t *testing.T) {
 // A rotated file that is overwritten may be about to be deleted: shred does so, several
 // times. What it holds in the end is printed only if it stays.
 func TestRotatedFileIsOverwritten(t *testing.T) {
-	for name, stays := range map[string]bool{"and deleted": false, "and stays": true} {
+	for name, test := range map[string]struct{ stays, held, killed bool }{
+		"and deleted":                        {},
+		"and stays":                          {stays: true},
+		"and deleted, with its writer there": {held: true},
+		"and deleted, after a kill":          {killed: true},
+	} {
 		t.Run(name, func(t *testing.T) {
 			s, w := newLog(t, 20)
+			worker := newWriter(t, s.path)
 			w.rotate()
 			w.some(20)
-			s.lookUntil("at rest", func() bool { return s.tailer.files[0].open == nil })
+			if !test.held {
+				worker.close()
+				s.lookUntil("at rest", func() bool { return s.tailer.files[0].open == nil })
+			}
 			file, err := os.OpenFile(s.path+".1", os.O_WRONLY, 0)
 			require.NoError(t, err)
 			defer file.Close()
 			last := "\xff" + strings.Repeat("z", int(size(t, s.path)))
-			for _, content := range []string{strings.Repeat("\xfa\x01\n", 2000), last + "\n", strings.Repeat("\xfb\x01\n", 2000), last + "\n"} {
+			for _, content := range []string{
+				strings.Repeat("\xfa\x01\n", 2000), strings.Repeat("U", 6000), strings.Repeat("\x00", 6000), last + "\n",
+				strings.Repeat("\xfb\x01\n", 2000), last + "\n",
+			} {
 				_, err = file.WriteAt([]byte(content), 0)
 				require.NoError(t, err)
+				if test.killed {
+					s.kill()
+				}
 				s.prints(w)
 			}
 			require.NoError(t, file.Truncate(int64(len(last))+1))
-			if stays {
+			if test.stays {
 				w.lines = append(w.lines, last)
 			} else {
 				require.NoError(t, os.Remove(s.path+".1"))
 			}
 			require.NoError(t, file.Close())
+			worker.close()
 			s.lookUntil("at rest", func() bool { return s.tailer.Status().Followed == 1 })
 			s.prints(w)
 			require.Zero(t, s.tailer.Status().Gaps)
