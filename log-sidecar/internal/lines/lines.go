@@ -31,7 +31,7 @@ var (
 // handed on in pieces before its end has come. split says that data begins inside such a
 // line, splitAfter that what follows the n bytes does.
 //
-// Empty lines, a CR before the \n, a byte order mark at the first byte of the file, and
+// Empty lines, a CR before the \n, a byte order mark before the first line of the file, and
 // NULs before a line (left when a file is truncated under a writer that keeps its offset)
 // are dropped. NULs that no line follows are held back: some writers extend their file
 // before they write to it.

@@ -152,7 +152,7 @@ func blank(b []byte) bool { return len(bytes.TrimLeft(b, nul)) == 0 }
 // once that is done. It returns how many bytes they took, and whether there is more to
 // read before the limit.
 func (r *Reader) Print() (n int, more bool, err error) {
-	n, split := r.cut(r.data, r.at.Split, r.at.Next() == 0)
+	n, split := r.cut(r.data, r.at.Split, r.at.Offset == 0)
 	if n > 0 {
 		if err := r.flush(); err != nil {
 			return 0, false, err
@@ -214,7 +214,7 @@ func (r *Reader) PrintRest(file *os.File, at *Place, limit int64) error {
 	}
 	line := data
 	if !at.Split {
-		line = trimStart(data, at.Next() == 0)
+		line = trimStart(data, at.Offset == 0)
 	}
 	switch {
 	case len(line) == 0:

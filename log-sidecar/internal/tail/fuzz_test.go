@@ -15,6 +15,7 @@ import (
 func FuzzLog(f *testing.F) {
 	f.Add([]byte("one\ntwo\r\n\nthree"), uint16(4))
 	f.Add([]byte("\xEF\xBB\xBFone\n\x00\x00two\n\x00"), uint16(1))
+	f.Add([]byte("\x00\xEF\xBB\xBF\n"), uint16(3)) // the NULs are passed over before the rest is there
 	f.Add([]byte(strings.Repeat("a longer line than the rest\n", 50)), uint16(7))
 	f.Add([]byte("\x1f\x8bcompressed\n"), uint16(100))
 	f.Add([]byte{0, 0, '\n', 0xff, '\n', 0xEF, 0xBB, 0xBF, '\n'}, uint16(3))
