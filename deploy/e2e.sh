@@ -234,7 +234,9 @@ sidecar_out_of_memory_under_load() {
   load_of_two_lives "$pod"
 
   in_background metrics kubectl port-forward "pod/$pod" :9090
-  in_background scrape curl --silent --fail-early --max-time 10 --output /dev/null "http://localhost:$(port_of metrics)/metrics?[1-100000]"
+  # A new connection each: curl asks again where one that it has used before breaks, and so
+  # would go on with the next life.
+  in_background scrape curl --silent --fail-early --max-time 10 --header 'Connection: close' --output /dev/null "http://localhost:$(port_of metrics)/metrics?[1-100000]"
   wait_for_background scrape 120
   end_background metrics
   check "log-sidecar was restarted once, and runs" eventually 60 sidecar_runs_again "$pod"
