@@ -41,14 +41,17 @@ func stdoutIsClosed() bool {
 // one more line to print, for ever.
 func stdoutIsLog(path string) bool {
 	stdout, err := os.Stdout.Stat()
-	if err != nil {
+	if err != nil || !stdout.Mode().IsRegular() { // as in a Pod, where there is no directory to be read for this
 		return false
 	}
 	log := logfiles.New(path)
 	for _, dir := range log.Dirs() {
 		entries, _ := os.ReadDir(dir) // it may come
 		for _, entry := range entries {
-			if info, err := entry.Info(); err == nil && log.Has(entry.Name()) && os.SameFile(info, stdout) {
+			if !log.Has(entry.Name()) {
+				continue
+			}
+			if info, err := entry.Info(); err == nil && os.SameFile(info, stdout) {
 				return true
 			}
 		}
