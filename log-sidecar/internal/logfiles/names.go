@@ -46,10 +46,14 @@ func rotationNumber(suffix string) int {
 	return n
 }
 
-// began is when the file came to be the log. A copy that was given its original's times
-// was created after its last write, which then tells more.
+// IsRestored reports whether the file was given an earlier time than it was made, as a copy
+// by cp -p is given its original's.
+func (f *File) IsRestored() bool { return f.Born > f.Modified }
+
+// began is when the file came to be the log. Of one that was restored, its last write tells
+// more than its creation.
 func (f *File) began() int64 {
-	if f.Born == 0 || f.Born > f.Modified {
+	if f.Born == 0 || f.IsRestored() {
 		return f.Modified
 	}
 	return f.Born

@@ -34,14 +34,14 @@ func madeLater(f, of *file) bool { return of.Live && of.left != 0 && f.Born >= o
 
 // madeAfter reports whether f was made after the file of, but was given an earlier time. Its
 // place in the order, which goes by that time, is not that of its lines.
-func madeAfter(f, of *file) bool { return f.isRestored() && of.Born != 0 && of.Born < f.Born }
+func madeAfter(f, of *file) bool { return f.IsRestored() && of.Born != 0 && of.Born < f.Born }
 
 // begunAnew reports whether f is a log that was begun when the file of, printed up to at, was
 // the log no more, and that nobody has restored; or that was truncated when of had been copied
 // from it. It is no copy, though the app may have written the same to both.
 func begunAnew(f, of *file, at *position.Position) bool {
 	switch {
-	case !f.Live || f.isRestored():
+	case !f.Live || f.IsRestored():
 		return false
 	case at.Copy && f.truncated > of.left:
 		return true
@@ -130,7 +130,7 @@ func kinship(f, g *file) (sure, related bool) {
 		return false, false
 	case f.at.Copy && g.at.Copy:
 		return true, true
-	case begunAnew(f, g, &g.at.Position), f.Live && !beside && g.listed && !g.Live && !f.isRestored():
+	case begunAnew(f, g, &g.at.Position), f.Live && !beside && g.listed && !g.Live && !f.IsRestored():
 		return false, false // the app began f when g had been rotated, or deleted
 	}
 	return beside && (!f.Live || !g.listed), true

@@ -107,9 +107,6 @@ func (f *file) see(now *logfiles.File) {
 	f.File = *now
 }
 
-// isRestored reports whether f was given an earlier time than it was made, as cp -p does.
-func (f *file) isRestored() bool { return f.Born > f.Modified }
-
 // close puts f to rest.
 func (f *file) close() {
 	if f.open != nil {
